@@ -1,0 +1,166 @@
+package types
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Rules1 is the only rule set of this release.
+const Rules1 = 1
+
+// Mode says who may publish to a topic.
+type Mode uint64
+
+// The modes of rule set 1.
+const (
+	// Open: anyone publishes; the name alone gives the topic.
+	Open Mode = 0
+	// Restricted: only the owner and the writers publish.
+	Restricted Mode = 1
+)
+
+// Genesis is what a topic begins with and what its id is the hash of. Make one
+// with NewOpen, NewRestricted or DecodeGenesis; it is immutable afterwards.
+type Genesis struct {
+	Mode    Mode
+	Name    string
+	Owner   Publisher   // zero in an open topic
+	Writers []Publisher // sorted; empty in an open topic
+
+	id  TopicID
+	raw []byte
+}
+
+// wireGenesis is the dag-cbor shape of a genesis.
+type wireGenesis struct {
+	_       struct{} `cbor:",toarray"`
+	Rules   uint64
+	Mode    uint64
+	Name    string
+	Owner   []byte
+	Writers [][]byte
+	Nonce   []byte
+}
+
+// NewOpen returns the genesis of the open topic called name, 1 to 255 bytes of
+// UTF-8. It returns ErrInvalidArgument for any other name.
+func NewOpen(name string) (*Genesis, error) {
+	return newGenesis(wireGenesis{Rules: Rules1, Mode: uint64(Open), Name: name})
+}
+
+// NewRestricted returns the genesis of a new topic, called name, that only
+// owner and writers publish to. Its nonce is random, so each call makes
+// another topic.
+func NewRestricted(name string, owner Publisher, writers []Publisher) (*Genesis, error) {
+	w := wireGenesis{Rules: Rules1, Mode: uint64(Restricted), Name: name, Owner: owner[:], Nonce: make([]byte, NonceSize)}
+	rand.Read(w.Nonce) //nolint:errcheck // it never fails: crypto/rand
+	sorted := slices.Clone(writers)
+	slices.SortFunc(sorted, func(a, b Publisher) int { return bytes.Compare(a[:], b[:]) })
+	for _, p := range slices.Compact(sorted) {
+		w.Writers = append(w.Writers, p[:])
+	}
+	return newGenesis(w)
+}
+
+func newGenesis(w wireGenesis) (*Genesis, error) {
+	g, err := w.genesis()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
+	}
+	g.seal(encode(&w))
+	return g, nil
+}
+
+// DecodeGenesis reads a genesis from its canonical encoding, which it copies.
+// It returns ErrUnsupported for a rule set or mode of a later release, and
+// ErrInvalidGenesis for anything else that is not a valid genesis.
+func DecodeGenesis(b []byte) (*Genesis, error) {
+	if len(b) > MaxGenesis {
+		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrInvalidGenesis, len(b), MaxGenesis)
+	}
+	var fields []cbor.RawMessage
+	if err := decMode.Unmarshal(b, &fields); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidGenesis, err)
+	}
+	var head [2]uint64 // rules and mode: what later releases keep in place
+	for i := range head {
+		if i >= len(fields) || decMode.Unmarshal(fields[i], &head[i]) != nil {
+			return nil, fmt.Errorf("%w: no rule set and mode", ErrInvalidGenesis)
+		}
+	}
+	if head[0] != Rules1 || head[1] > uint64(Restricted) {
+		return nil, fmt.Errorf("%w: rule set %d, mode %d", ErrUnsupported, head[0], head[1])
+	}
+	var w wireGenesis
+	if err := decode(b, &w); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidGenesis, err)
+	}
+	g, err := w.genesis()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidGenesis, err)
+	}
+	g.seal(bytes.Clone(b))
+	return g, nil
+}
+
+// genesis checks w against the rules and returns it without id and bytes.
+func (w *wireGenesis) genesis() (*Genesis, error) {
+	if len(w.Name) == 0 || len(w.Name) > MaxName {
+		return nil, fmt.Errorf("topic name of %d bytes, want 1 to %d", len(w.Name), MaxName)
+	}
+	if !utf8.ValidString(w.Name) {
+		return nil, fmt.Errorf("topic name is not UTF-8")
+	}
+	g := &Genesis{Mode: Mode(w.Mode), Name: w.Name}
+	if g.Mode == Open {
+		if len(w.Owner) != 0 || len(w.Writers) != 0 || len(w.Nonce) != 0 {
+			return nil, fmt.Errorf("open topic with owner, writers or nonce")
+		}
+		return g, nil
+	}
+	if len(w.Nonce) != NonceSize {
+		return nil, fmt.Errorf("nonce of %d bytes, want %d", len(w.Nonce), NonceSize)
+	}
+	if len(w.Writers) > MaxWriters {
+		return nil, fmt.Errorf("%d writers, limit %d", len(w.Writers), MaxWriters)
+	}
+	if err := checkPublisher(w.Owner); err != nil {
+		return nil, fmt.Errorf("owner: %w", err)
+	}
+	g.Owner = Publisher(w.Owner)
+	for i, p := range w.Writers {
+		if err := checkPublisher(p); err != nil {
+			return nil, fmt.Errorf("writer %d: %w", i, err)
+		}
+		if i > 0 && bytes.Compare(w.Writers[i-1], p) >= 0 {
+			return nil, fmt.Errorf("writers are not sorted and unique")
+		}
+		g.Writers = append(g.Writers, Publisher(p))
+	}
+	return g, nil
+}
+
+func checkPublisher(key []byte) error {
+	if len(key) != len(Publisher{}) {
+		return fmt.Errorf("key of %d bytes, want %d", len(key), len(Publisher{}))
+	}
+	return checkKey(key)
+}
+
+func (g *Genesis) seal(raw []byte) { g.raw, g.id = raw, SumCID(raw) }
+
+// ID returns the topic's id.
+func (g *Genesis) ID() TopicID { return g.id }
+
+// Bytes returns the canonical encoding. The caller must not change it.
+func (g *Genesis) Bytes() []byte { return g.raw }
+
+// MayPublish reports whether p is a publisher of the topic.
+func (g *Genesis) MayPublish(p Publisher) bool {
+	return g.Mode == Open || p == g.Owner || slices.Contains(g.Writers, p)
+}

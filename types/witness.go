@@ -1,0 +1,175 @@
+package types
+
+import (
+	"crypto/ed25519"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/hashicorp/golang-lru/v2"
+	"github.com/ipfs/go-cid"
+)
+
+// The first byte of a witness.
+const (
+	witnessSingle = 0x01
+	witnessBatch  = 0x02
+)
+
+// What a signature covers begins with its domain, so that none can stand for
+// another.
+const (
+	domainEvent = "cairn/event/1\x00"
+	domainBatch = "cairn/batch/1\x00"
+)
+
+// SignEvents sets the witness of each of events, 1 to MaxBatchWitness events
+// of key's publisher: one signature of its own for a single event, else one
+// over the Merkle root of their CIDs.
+func SignEvents(key ed25519.PrivateKey, events []*Event) {
+	if len(events) == 1 {
+		sig := ed25519.Sign(key, append([]byte(domainEvent), events[0].CID.KeyString()...))
+		events[0].Witness = append([]byte{witnessSingle}, sig...)
+		return
+	}
+	leaves := make([]Hash, len(events))
+	for i, e := range events {
+		leaves[i] = leafHash(e.CID)
+	}
+	tree := newMerkleTree(leaves)
+	n := uint64(len(events))
+	sig := ed25519.Sign(key, batchMessage(n, tree.root()))
+	for i, e := range events {
+		w := make([]byte, 0, MaxWitness)
+		w = binary.AppendUvarint(append(w, witnessBatch), n)
+		w = binary.AppendUvarint(w, uint64(i))
+		w = append(w, sig...)
+		e.Witness = tree.appendPath(w, i)
+	}
+}
+
+func batchMessage(n uint64, root Hash) []byte {
+	return append(binary.AppendUvarint([]byte(domainBatch), n), root[:]...)
+}
+
+// batchWitness is the decoded form of a witness of the second type.
+type batchWitness struct {
+	n, index  uint64
+	signature []byte
+	path      []byte
+}
+
+// decodeBatchWitness reads what follows the type byte.
+func decodeBatchWitness(b []byte) (batchWitness, error) {
+	var w batchWitness
+	var err error
+	if w.n, b, err = canonicalUvarint(b); err != nil {
+		return w, err
+	}
+	if w.index, b, err = canonicalUvarint(b); err != nil {
+		return w, err
+	}
+	if w.n < 1 || w.n > MaxBatchWitness || w.index >= w.n {
+		return w, fmt.Errorf("%w: index %d of %d", ErrBadWitness, w.index, w.n)
+	}
+	if len(b) != signatureSize+hashSize*pathLength(w.n, w.index) {
+		return w, fmt.Errorf("%w: %d bytes after index %d of %d", ErrBadWitness, len(b), w.index, w.n)
+	}
+	w.signature, w.path = b[:signatureSize], b[signatureSize:]
+	return w, nil
+}
+
+// canonicalUvarint reads a varint of the shortest form from the front of b.
+func canonicalUvarint(b []byte) (uint64, []byte, error) {
+	v, k := binary.Uvarint(b)
+	if k <= 0 || k > 1 && b[k-1] == 0 {
+		return 0, nil, fmt.Errorf("%w: malformed number", ErrBadWitness)
+	}
+	return v, b[k:], nil
+}
+
+// signedRoot is exactly what a verified batch signature proved.
+type signedRoot struct {
+	publisher Publisher
+	n         uint64
+	root      Hash
+	signature [signatureSize]byte
+}
+
+// Verifier checks witnesses and remembers a bounded number of batch roots and
+// publishers' keys that it found valid. It is safe for concurrent use.
+type Verifier struct {
+	roots *lru.Cache[signedRoot, struct{}]
+	keys  *lru.Cache[Publisher, struct{}]
+}
+
+// NewVerifier returns a verifier that remembers up to size batch roots
+// (about 250 bytes each) and as many keys.
+func NewVerifier(size int) *Verifier {
+	roots, err := lru.New[signedRoot, struct{}](size)
+	if err != nil {
+		panic(err) // only a size that is not positive
+	}
+	keys, err := lru.New[Publisher, struct{}](size)
+	if err != nil {
+		panic(err)
+	}
+	return &Verifier{roots: roots, keys: keys}
+}
+
+// Verify reports whether e's witness proves that e's publisher signed it. The
+// error is ErrBadWitness, or ErrInvalidEvent for a publisher whose key no
+// witness can prove. It costs one signature check, or for a known batch root
+// only hashes.
+func (v *Verifier) Verify(e *Event) error {
+	if err := v.checkKey(e.Publisher); err != nil {
+		return err
+	}
+	if len(e.Witness) == 0 {
+		return fmt.Errorf("%w: it is empty", ErrBadWitness)
+	}
+	switch rest := e.Witness[1:]; e.Witness[0] {
+	case witnessSingle:
+		return verifySingle(e.Publisher, e.CID, rest)
+	case witnessBatch:
+		return v.verifyBatch(e.Publisher, e.CID, rest)
+	}
+	return fmt.Errorf("%w: type %d", ErrBadWitness, e.Witness[0])
+}
+
+func (v *Verifier) checkKey(p Publisher) error {
+	if v.keys.Contains(p) {
+		return nil
+	}
+	if err := checkKey(p[:]); err != nil {
+		return fmt.Errorf("%w: publisher's %w", ErrInvalidEvent, err)
+	}
+	v.keys.Add(p, struct{}{})
+	return nil
+}
+
+func verifySingle(p Publisher, c cid.Cid, sig []byte) error {
+	if len(sig) != signatureSize {
+		return fmt.Errorf("%w: signature of %d bytes", ErrBadWitness, len(sig))
+	}
+	if !ed25519.Verify(p[:], append([]byte(domainEvent), c.KeyString()...), sig) {
+		return fmt.Errorf("%w: signature does not verify", ErrBadWitness)
+	}
+	return nil
+}
+
+func (v *Verifier) verifyBatch(p Publisher, c cid.Cid, b []byte) error {
+	w, err := decodeBatchWitness(b)
+	if err != nil {
+		return err
+	}
+	root := rootFromPath(w.n, w.index, leafHash(c), w.path)
+	key := signedRoot{publisher: p, n: w.n, root: root, signature: [signatureSize]byte(w.signature)}
+	if v.roots.Contains(key) {
+		return nil
+	}
+	if !ed25519.Verify(p[:], batchMessage(w.n, root), w.signature) {
+		return fmt.Errorf("%w: batch signature does not verify", ErrBadWitness)
+	}
+	v.roots.Add(key, struct{}{})
+	return nil
+}
