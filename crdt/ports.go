@@ -45,9 +45,12 @@ type Broadcaster interface {
 	Broadcast(a types.Announcement)
 }
 
-// Syncer fetches what is missing.
+// Syncer fetches what is missing. Its methods do not block.
 type Syncer interface {
 	// Sync starts a sync of the topic, with the peer from first when it is not
-	// empty, unless one is under way. It does not block.
+	// empty, unless one is under way.
 	Sync(topic types.TopicID, from types.PeerID)
+	// Changed says that the topic's heads moved, by events of a sync when
+	// backfilled is set.
+	Changed(topic types.TopicID, headsHash types.Hash, backfilled bool)
 }

@@ -1,14 +1,12 @@
 package types
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/ipfs/go-cid"
-	"github.com/multiformats/go-multihash"
 )
 
 const (
@@ -30,26 +28,40 @@ type TopicID = cid.Cid
 type Hash [hashSize]byte
 
 // SumCID returns the CID of the dag-cbor block b: CIDv1, dag-cbor, sha2-256.
-func SumCID(b []byte) cid.Cid {
-	sum := sha256.Sum256(b)
-	mh, err := multihash.Encode(sum[:], multihash.SHA2_256)
-	if err != nil { // only an unknown hash function or a wrong length
-		panic(err)
-	}
-	return cid.NewCidV1(cid.DagCBOR, mh)
-}
+func SumCID(b []byte) cid.Cid { return CIDOf(sha256.Sum256(b)) }
 
 // CastCID returns the CID whose 36 bytes are b, which it copies. Any other
 // version, codec, hash function or length is refused.
 func CastCID(b []byte) (cid.Cid, error) {
-	if len(b) != CIDSize || string(b[:4]) != cidPrefix {
-		return cid.Undef, fmt.Errorf("%w: not a CIDv1 of dag-cbor and sha2-256", ErrInvalidArgument)
+	c, err := castCID(b)
+	if err != nil {
+		return cid.Undef, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
 	}
-	return cid.Cast(bytes.Clone(b))
+	return c, nil
 }
+
+// castCID is CastCID for bytes that are no caller's argument.
+func castCID(b []byte) (cid.Cid, error) {
+	if !isCID(b) {
+		return cid.Undef, errNotCID
+	}
+	return cid.Cast(b)
+}
+
+// isCID reports whether b is the bytes of a CID of this package.
+func isCID[T string | []byte](b T) bool {
+	return len(b) == CIDSize && string(b[:len(cidPrefix)]) == cidPrefix
+}
+
+// maxCIDText is the length of the longest text of a CID, which is in base 2.
+// Some encodings take time quadratic in the length to read.
+const maxCIDText = 1 + 8*CIDSize
 
 // ParseCID reads a CID's text in any multibase encoding.
 func ParseCID(s string) (cid.Cid, error) {
+	if len(s) > maxCIDText {
+		return cid.Undef, fmt.Errorf("%w: CID of %d characters", ErrInvalidArgument, len(s))
+	}
 	c, err := cid.Decode(s)
 	if err != nil {
 		return cid.Undef, fmt.Errorf("%w: CID %q: %w", ErrInvalidArgument, s, err)
@@ -67,7 +79,9 @@ func Digest(c cid.Cid) Hash {
 
 // CIDOf returns the CID around a digest: the inverse of Digest.
 func CIDOf(d Hash) cid.Cid {
-	c, err := cid.Cast(append([]byte(cidPrefix), d[:]...))
+	var b [CIDSize]byte
+	copy(b[copy(b[:], cidPrefix):], d[:])
+	c, err := cid.Cast(b[:])
 	if err != nil { // the bytes are well formed
 		panic(err)
 	}

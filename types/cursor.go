@@ -14,8 +14,8 @@ import (
 type LogID [16]byte
 
 // Cursor is a position in the delivery log of one topic on one node: after the
-// first Number events, whose order the hash pins. The zero cursor is no
-// position at all: the one before the first event is Start's.
+// first Number events, whose order the hash pins. The zero Cursor stands for the
+// start of any log.
 type Cursor struct {
 	Number uint64  // events before the position
 	Hash   [8]byte // the first bytes of the running hash at the position
@@ -44,7 +44,11 @@ func ParseCursor(s string) (Cursor, error) {
 	if k <= 0 || len(b) != k+8 || k > 1 && b[k-1] == 0 {
 		return Cursor{}, bad
 	}
-	return Cursor{Number: n, Hash: [8]byte(b[k:])}, nil
+	c := Cursor{Number: n, Hash: [8]byte(b[k:])}
+	if c.String() != s { // base64 reads over line breaks
+		return Cursor{}, bad
+	}
+	return c, nil
 }
 
 // RunningHash is the state of the hash over a delivery log.

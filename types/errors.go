@@ -53,3 +53,10 @@ var (
 	// ErrForkedKey: two nodes publish with this node's key: appends are refused.
 	ErrForkedKey = errors.New("another node publishes with this key")
 )
+
+// What is wrong with bytes; callers see it inside one of the errors above.
+var (
+	errNotCanonical = errors.New("encoding is not canonical")
+	errNotLink      = errors.New("not a link to a CIDv1 of dag-cbor and sha2-256")
+	errNotCID       = errors.New("not a CIDv1 of dag-cbor and sha2-256")
+)

@@ -53,44 +53,75 @@ type wireBody struct {
 // NewEvent encodes body and returns the event without a witness. It keeps the
 // slices of body. A body that breaks a rule is ErrInvalidArgument.
 func NewEvent(body Body) (*Event, error) {
-	w := wireBody{
-		Version:   bodyVersion,
-		Topic:     newLink(body.Topic),
-		Publisher: body.Publisher[:],
-		Seq:       body.Seq,
-		Height:    body.Height,
-		Time:      uint64(body.Time),
-		Tags:      body.Tags,
-		Payload:   body.Payload,
-		Links:     make([]link, 0, len(body.Links)),
-	}
-	for _, l := range body.Links {
-		w.Links = append(w.Links, newLink(l))
+	if err := body.checkCIDs(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
 	}
 	if err := body.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
 	}
-	raw := encode(&w)
+	raw := body.wire().encode()
 	return &Event{Body: body, CID: SumCID(raw), raw: raw}, nil
 }
 
 // DecodeEvent reads an event from its body bytes, of which the event keeps b,
-// and its witness, which it keeps too. The result satisfies every rule that can
-// be checked without the topic's genesis, the witness and the ancestors;
-// otherwise the error is ErrInvalidEvent.
+// and its witness, which it keeps too: the caller must not change either. The
+// payload is a part of b. The result satisfies every rule that can be checked
+// without the topic's genesis, the witness and the ancestors; otherwise the
+// error is ErrInvalidEvent.
 func DecodeEvent(b, witness []byte) (*Event, error) {
 	if len(b) > MaxBody {
 		return nil, fmt.Errorf("%w: body of %d bytes, limit %d", ErrInvalidEvent, len(b), MaxBody)
 	}
-	var w wireBody
-	if err := decode(b, &w); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalidEvent, err)
-	}
-	body, err := w.body()
+	body, err := decodeBody(b)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidEvent, err)
 	}
 	return &Event{Body: body, CID: SumCID(b), Witness: witness, raw: b}, nil
+}
+
+func decodeBody(b []byte) (Body, error) {
+	var w wireBody
+	if err := decMode.Unmarshal(b, &w); err != nil {
+		return Body{}, err
+	}
+	body, err := w.body()
+	if err != nil {
+		return Body{}, err
+	}
+	if !bytes.Equal(w.encode(), b) {
+		return Body{}, errNotCanonical
+	}
+	// The payload comes last. Pointing into b lets go of the decoder's copy.
+	body.Payload = b[len(b)-len(body.Payload) : len(b) : len(b)]
+	return body, nil
+}
+
+// wire returns the body as it is encoded.
+func (b *Body) wire() *wireBody {
+	w := &wireBody{
+		Version:   bodyVersion,
+		Topic:     link(b.Topic),
+		Publisher: b.Publisher[:],
+		Seq:       b.Seq,
+		Height:    b.Height,
+		Time:      uint64(b.Time),
+		Tags:      b.Tags,
+		Payload:   b.Payload,
+		Links:     make([]link, len(b.Links)),
+	}
+	for i, l := range b.Links {
+		w.Links[i] = link(l)
+	}
+	return w
+}
+
+// encode returns the canonical encoding.
+func (w *wireBody) encode() []byte {
+	size := bodyOverhead + len(w.Links)*linkSize + len(w.Payload)
+	for _, t := range w.Tags {
+		size += tagOverhead + len(t)
+	}
+	return encode(w, size)
 }
 
 // Bytes returns the canonical encoding of the body. The caller must not
@@ -107,39 +138,42 @@ func (w *wireBody) body() (Body, error) {
 	if w.Kind != 0 || w.Epoch != 0 {
 		return Body{}, fmt.Errorf("kind %d and epoch %d, want 0 in rule set 1", w.Kind, w.Epoch)
 	}
-	if w.Time > math.MaxInt64 {
-		return Body{}, fmt.Errorf("time is out of range")
-	}
 	if len(w.Publisher) != len(Publisher{}) {
 		return Body{}, fmt.Errorf("publisher of %d bytes", len(w.Publisher))
 	}
-	topic, err := w.Topic.cid()
-	if err != nil {
-		return Body{}, fmt.Errorf("topic: %w", err)
-	}
 	b := Body{
-		Topic:     topic,
+		Topic:     cid.Cid(w.Topic),
 		Publisher: Publisher(w.Publisher),
 		Seq:       w.Seq,
 		Height:    w.Height,
-		Time:      int64(w.Time),
+		Time:      int64(w.Time), // negative, and so refused, from 2^63 on
 		Tags:      w.Tags,
 		Payload:   w.Payload,
 	}
-	if len(w.Links) > MaxLinks {
-		return Body{}, fmt.Errorf("%d links, limit %d", len(w.Links), MaxLinks)
+	if len(w.Links) > 0 {
+		b.Links = make([]cid.Cid, len(w.Links))
 	}
 	for i, l := range w.Links {
-		c, err := l.cid()
-		if err != nil {
-			return Body{}, fmt.Errorf("link %d: %w", i, err)
-		}
-		b.Links = append(b.Links, c)
+		b.Links[i] = cid.Cid(l)
 	}
 	return b, b.check()
 }
 
-// check holds a body to the rules that need nothing but the body.
+// checkCIDs refuses ids that a link cannot hold. Those of a decoded body need
+// no such check.
+func (b *Body) checkCIDs() error {
+	if !isCID(b.Topic.KeyString()) {
+		return fmt.Errorf("topic: %w", errNotCID)
+	}
+	for i, l := range b.Links {
+		if !isCID(l.KeyString()) {
+			return fmt.Errorf("link %d: %w", i, errNotCID)
+		}
+	}
+	return nil
+}
+
+// check holds a body to the other rules that need nothing but the body.
 func (b *Body) check() error {
 	switch {
 	case b.Seq < 1 || b.Seq > math.MaxInt64:
@@ -190,5 +224,5 @@ func CompareEvents(a, b *Event) int {
 	case a.Height > b.Height:
 		return 1
 	}
-	return bytes.Compare(a.CID.Bytes(), b.CID.Bytes())
+	return CompareCIDs(a.CID, b.CID)
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"unicode/utf8"
-
-	"github.com/fxamacker/cbor/v2"
 )
 
 // Rules1 is the only rule set of this release.
@@ -72,7 +70,7 @@ func newGenesis(w wireGenesis) (*Genesis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
 	}
-	g.seal(encode(&w))
+	g.seal(w.encode())
 	return g, nil
 }
 
@@ -83,22 +81,19 @@ func DecodeGenesis(b []byte) (*Genesis, error) {
 	if len(b) > MaxGenesis {
 		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrInvalidGenesis, len(b), MaxGenesis)
 	}
-	var fields []cbor.RawMessage
-	if err := decMode.Unmarshal(b, &fields); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalidGenesis, err)
+	rules, mode, ok := genesisHead(b)
+	if !ok {
+		return nil, fmt.Errorf("%w: no rule set and mode", ErrInvalidGenesis)
 	}
-	var head [2]uint64 // rules and mode: what later releases keep in place
-	for i := range head {
-		if i >= len(fields) || decMode.Unmarshal(fields[i], &head[i]) != nil {
-			return nil, fmt.Errorf("%w: no rule set and mode", ErrInvalidGenesis)
-		}
-	}
-	if head[0] != Rules1 || head[1] > uint64(Restricted) {
-		return nil, fmt.Errorf("%w: rule set %d, mode %d", ErrUnsupported, head[0], head[1])
+	if rules != Rules1 || mode > uint64(Restricted) {
+		return nil, fmt.Errorf("%w: rule set %d, mode %d", ErrUnsupported, rules, mode)
 	}
 	var w wireGenesis
-	if err := decode(b, &w); err != nil {
+	if err := decMode.Unmarshal(b, &w); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidGenesis, err)
+	}
+	if !bytes.Equal(w.encode(), b) {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidGenesis, errNotCanonical)
 	}
 	g, err := w.genesis()
 	if err != nil {
@@ -107,6 +102,24 @@ func DecodeGenesis(b []byte) (*Genesis, error) {
 	g.seal(bytes.Clone(b))
 	return g, nil
 }
+
+// genesisHead reads what every rule set has in the same place: the genesis is
+// an array that begins with its rule set and mode. What follows may be of any
+// shape, which only the rule set knows.
+func genesisHead(b []byte) (rules, mode uint64, ok bool) {
+	n, b, ok := readHead(b, majorArray)
+	if !ok || n < 2 {
+		return 0, 0, false
+	}
+	if rules, b, ok = readHead(b, majorUint); !ok {
+		return 0, 0, false
+	}
+	mode, _, ok = readHead(b, majorUint)
+	return rules, mode, ok
+}
+
+// encode returns the canonical encoding.
+func (w *wireGenesis) encode() []byte { return encode(w, MaxName) }
 
 // genesis checks w against the rules and returns it without id and bytes.
 func (w *wireGenesis) genesis() (*Genesis, error) {

@@ -17,7 +17,8 @@ const (
 	MaxName = 255
 	// MaxWriters bounds the writers of a restricted topic beside its owner.
 	MaxWriters = 256
-	// MaxGenesis is the size in bytes of the largest encoded genesis.
+	// MaxGenesis is the size in bytes of the largest encoded genesis, of this
+	// and every other rule set.
 	MaxGenesis = 16 << 10
 	// NonceSize is the length in bytes of a restricted topic's nonce.
 	NonceSize = 16
@@ -38,9 +39,18 @@ const (
 
 // Derived sizes.
 const (
-	// MaxBody is the size in bytes of the largest body that can be valid:
-	// payload, links, tags and fixed fields at their limits.
-	MaxBody = MaxPayload + MaxLinks*48 + MaxTags*(MaxTagSize+3) + 256
+	// bodyOverhead is the size in bytes of a body without links, tags and
+	// payload, numbers and lengths at their longest: the heads of the three
+	// arrays (1, 2 and 1), version, kind and epoch (1 each), topic (41),
+	// publisher (34), seq, height and time (9 each), payload's head (5).
+	bodyOverhead = 1 + 2 + 1 + 3*1 + linkSize + 34 + 3*9 + 5
+	// tagOverhead is the size in bytes of the longest head of a tag.
+	tagOverhead = 2
+	// MaxBody is the size in bytes of the largest valid body.
+	MaxBody = bodyOverhead + MaxLinks*linkSize + MaxTags*(tagOverhead+MaxTagSize) + MaxPayload
+	// witnessOverhead is the size in bytes of a batch witness without its path,
+	// numbers at their longest.
+	witnessOverhead = 1 + 3 + 3 + signatureSize
 	// MaxWitness is the size in bytes of the largest witness.
-	MaxWitness = 1 + 3 + 3 + signatureSize + 16*hashSize
+	MaxWitness = witnessOverhead + 16*hashSize
 )

@@ -27,8 +27,15 @@ func (p Publisher) PeerID() PeerID { return PeerID(publisherPrefix + string(p[:]
 // String returns the key as a libp2p peer id in base58.
 func (p Publisher) String() string { return p.PeerID().String() }
 
+// publisherText is the length in characters of every publisher's text. Longer
+// ones are not tried: time to read base58 is quadratic in the length.
+const publisherText = 52
+
 // ParsePublisher reads the text of an Ed25519 key's libp2p peer id.
 func ParsePublisher(s string) (Publisher, error) {
+	if len(s) != publisherText {
+		return Publisher{}, fmt.Errorf("%w: peer id of %d characters, want %d", ErrInvalidArgument, len(s), publisherText)
+	}
 	mh, err := multihash.FromB58String(s)
 	if err != nil || len(mh) != len(publisherPrefix)+ed25519.PublicKeySize || string(mh[:len(publisherPrefix)]) != publisherPrefix {
 		return Publisher{}, fmt.Errorf("%w: %q is not the peer id of an Ed25519 key", ErrInvalidArgument, s)

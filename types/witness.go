@@ -31,6 +31,11 @@ func SignEvents(key ed25519.PrivateKey, events []*Event) {
 		events[0].Witness = append([]byte{witnessSingle}, sig...)
 		return
 	}
+	signBatch(key, events)
+}
+
+// signBatch sets witnesses of the second type, for any number of events.
+func signBatch(key ed25519.PrivateKey, events []*Event) {
 	leaves := make([]Hash, len(events))
 	for i, e := range events {
 		leaves[i] = leafHash(e.CID)
@@ -39,7 +44,7 @@ func SignEvents(key ed25519.PrivateKey, events []*Event) {
 	n := uint64(len(events))
 	sig := ed25519.Sign(key, batchMessage(n, tree.root()))
 	for i, e := range events {
-		w := make([]byte, 0, MaxWitness)
+		w := make([]byte, 0, witnessOverhead+hashSize*pathLength(n, uint64(i)))
 		w = binary.AppendUvarint(append(w, witnessBatch), n)
 		w = binary.AppendUvarint(w, uint64(i))
 		w = append(w, sig...)
@@ -68,7 +73,7 @@ func decodeBatchWitness(b []byte) (batchWitness, error) {
 	if w.index, b, err = canonicalUvarint(b); err != nil {
 		return w, err
 	}
-	if w.n < 1 || w.n > MaxBatchWitness || w.index >= w.n {
+	if w.n > MaxBatchWitness || w.index >= w.n {
 		return w, fmt.Errorf("%w: index %d of %d", ErrBadWitness, w.index, w.n)
 	}
 	if len(b) != signatureSize+hashSize*pathLength(w.n, w.index) {

@@ -1,0 +1,208 @@
+package crdt
+
+import (
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/cairn-p2p/cairn/crdt/clock"
+	"github.com/cairn-p2p/cairn/trie"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// driver does what the clock decides. All of it is owned by the driver's
+// goroutine; while there is none, by whoever holds the replica's lock.
+type driver struct {
+	replica *Replica
+	clock   *clock.Clock // nil until loaded
+	heads   *trie.Trie   // the heads in the store; its root is the heads hash
+	durable uint64       // the greatest log number committed since loading
+
+	// Of the inputs since the last flush:
+	from       types.PeerID // a neighbour that delivered events
+	backfilled bool         // some came by sync
+}
+
+// work carries out inputs in their order, in runs that make one commit each.
+func (d *driver) work(inputs []input) {
+	for len(inputs) > 0 {
+		n, err := d.apply(inputs)
+		if err == nil {
+			err = d.flush()
+		}
+		for _, in := range inputs[:n] {
+			if look, ok := in.(*inspectInput); ok && err == nil {
+				look.look(d)
+			}
+			in.finish(d, err)
+		}
+		inputs = inputs[n:]
+		if err != nil {
+			d.recover(err)
+		}
+	}
+}
+
+// recover drops the clock, which ran ahead of the store, and takes up what the
+// store holds now: a commit that failed may have persisted.
+func (d *driver) recover(cause error) {
+	log := d.replica.cfg.Log.With("topic", d.replica.cfg.Genesis.Name)
+	log.Error("topic loads again after a failure", "err", cause)
+	d.unload()
+	if err := d.load(); err != nil {
+		log.Error("topic stays unloaded until its next use", "err", err)
+		return
+	}
+	d.replica.cfg.Syncer.Changed(d.replica.topic, d.heads.Root(), false)
+	d.replica.wake.fire()
+}
+
+// apply gives inputs to the clock until they make a full batch, and returns
+// how many it took: at least one.
+func (d *driver) apply(inputs []input) (int, error) {
+	if err := d.load(); err != nil {
+		return len(inputs), err
+	}
+	for i, in := range inputs {
+		if err := in.apply(d); err != nil {
+			return i + 1, err
+		}
+		if d.clock.Unstored() >= types.MaxBatchSize {
+			return i + 1, nil
+		}
+	}
+	return len(inputs), nil
+}
+
+func (d *driver) load() error {
+	if d.clock != nil {
+		return nil
+	}
+	r := d.replica
+	state, err := r.cfg.Store.Load(r.topic, r.self)
+	if err != nil {
+		return fmt.Errorf("load topic: %w", err)
+	}
+	d.clock = clock.New(r.topic, r.self, state, r.cfg.Limits)
+	d.heads = headsTrie(state.Heads)
+	return nil
+}
+
+func (d *driver) unload() {
+	d.clock, d.heads = nil, nil
+	d.from, d.backfilled, d.durable = "", false, 0
+	d.replica.pending.Store(0)
+}
+
+// heights reads what the clock needs to know of events, their links and heads.
+func (d *driver) heights(events []*types.Event, heads []cid.Cid) (map[cid.Cid]uint64, error) {
+	ids := make([]cid.Cid, 0, 2*len(events)+len(heads))
+	seen := make(map[cid.Cid]struct{}, cap(ids))
+	want := func(id cid.Cid) {
+		if _, ok := seen[id]; !ok {
+			seen[id] = struct{}{}
+			ids = append(ids, id)
+		}
+	}
+	for _, e := range events {
+		want(e.CID)
+		for _, l := range e.Links {
+			want(l)
+		}
+	}
+	for _, id := range heads {
+		want(id)
+	}
+	known, err := d.replica.cfg.Store.Heights(d.replica.topic, ids)
+	if err != nil {
+		return nil, fmt.Errorf("look up links: %w", err)
+	}
+	return known, nil
+}
+
+// flush makes the clock's effects true, in the order of their fields.
+func (d *driver) flush() error {
+	r := d.replica
+	effects := d.clock.Take()
+	d.sign(effects.Store)
+	for _, batch := range effects.Store {
+		if err := r.cfg.Store.Commit(batch); err != nil {
+			return fmt.Errorf("commit %d events: %w", len(batch.Events), err)
+		}
+		d.durable = batch.First + uint64(len(batch.Events)) - 1
+		d.moveHeads(batch)
+	}
+	if len(effects.Announce) > 0 {
+		r.cfg.Broadcaster.Broadcast(types.Announcement{
+			Genesis:   r.cfg.Genesis,
+			Events:    effects.Announce,
+			Heads:     d.someHeads(effects.Store),
+			HeadsHash: d.heads.Root(),
+		})
+	}
+	if effects.Sync {
+		r.cfg.Syncer.Sync(r.topic, d.from)
+	}
+	if effects.Deliver > 0 {
+		r.cfg.Syncer.Changed(r.topic, d.heads.Root(), d.backfilled)
+		r.wake.fire()
+	}
+	_, size := d.clock.Pending()
+	r.pending.Store(int64(size))
+	r.halted.Store(d.clock.OwnErr() != nil)
+	d.from, d.backfilled = "", false
+	return nil
+}
+
+// sign gives the events of this node their witnesses: one signature for all.
+func (d *driver) sign(batches []*types.Batch) {
+	var own []*types.Event
+	for _, b := range batches {
+		for _, e := range b.Events {
+			if e.Witness == nil {
+				own = append(own, e)
+			}
+		}
+	}
+	for len(own) > 0 {
+		n := min(len(own), types.MaxBatchWitness)
+		types.SignEvents(d.replica.cfg.Key, own[:n])
+		own = own[n:]
+	}
+}
+
+func (d *driver) moveHeads(b *types.Batch) {
+	for _, id := range b.DropHeads {
+		d.heads.Delete(types.Digest(id))
+	}
+	for _, h := range b.AddHeads {
+		d.heads.Set(types.Digest(h.CID), types.Hash{})
+	}
+}
+
+// HeadsHash returns the root of the trie over heads, in any order.
+func HeadsHash(heads []types.Head) types.Hash { return headsTrie(heads).Root() }
+
+func headsTrie(heads []types.Head) *trie.Trie {
+	t := &trie.Trie{}
+	for _, h := range heads {
+		t.Set(types.Digest(h.CID), types.Hash{})
+	}
+	return t
+}
+
+// someHeads returns all heads, or the newest if there are too many for an
+// announcement.
+func (d *driver) someHeads(batches []*types.Batch) []cid.Cid {
+	var heads []cid.Cid
+	if d.heads.Len() <= types.MaxLinks {
+		for digest := range d.heads.All() {
+			heads = append(heads, types.CIDOf(digest))
+		}
+		return heads // in the order of their bytes
+	}
+	for _, h := range batches[len(batches)-1].AddHeads {
+		heads = append(heads, h.CID)
+	}
+	return heads[:min(len(heads), types.MaxLinks)]
+}

@@ -1,0 +1,310 @@
+package crdt
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/cairn-p2p/cairn/crdt/clock"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// maxInbox bounds the bytes of gossip that wait for the driver. It holds what
+// arrives in some tens of milliseconds of a slow commit; what does not fit
+// comes by sync.
+const maxInbox = 8 << 20
+
+// Config is what a replica is made of. Only Limits, Now and Log may be zero.
+type Config struct {
+	Genesis     *types.Genesis // of a topic that the store holds
+	Key         ed25519.PrivateKey
+	Store       Store
+	Broadcaster Broadcaster
+	Syncer      Syncer
+	Limits      clock.Limits     // zero: clock.DefaultLimits
+	Now         func() time.Time // zero: time.Now
+	Log         *slog.Logger     // zero: nothing is logged
+}
+
+// Replica is this node's copy of one topic. Its methods are safe for
+// concurrent use. It has a goroutine only while it has something to do.
+type Replica struct {
+	cfg   Config
+	topic types.TopicID
+	self  types.Publisher
+
+	pending atomic.Int64 // bytes of pending events
+	halted  atomic.Bool  // appends are refused: see State.OwnErr
+	wake    signal       // fires after each commit
+	done    chan struct{}
+
+	mu        sync.Mutex
+	inbox     []input
+	inboxSize int  // bytes of gossip in it
+	running   bool // the driver's goroutine exists
+	closed    bool
+	idle      sync.Cond // running became false; L is mu
+
+	driver driver // owned by the driver's goroutine
+}
+
+// New returns the replica of a topic that the store holds already. It reads
+// nothing before its first use.
+func New(cfg Config) *Replica {
+	if cfg.Limits == (clock.Limits{}) {
+		cfg.Limits = clock.DefaultLimits()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Replica{
+		cfg:   cfg,
+		topic: cfg.Genesis.ID(),
+		self:  types.PublisherOf(cfg.Key),
+		done:  make(chan struct{}),
+	}
+	r.idle.L = &r.mu
+	r.driver.replica = r
+	return r
+}
+
+// Genesis returns the topic's genesis.
+func (r *Replica) Genesis() *types.Genesis { return r.cfg.Genesis }
+
+// Draft is an event to append.
+type Draft struct {
+	Payload []byte   // at most types.MaxPayload; the event keeps it
+	Tags    []string // in any order; at most types.MaxTags
+	// After names integrated events that the new one must come behind. All
+	// that is integrated is behind it anyway, unless the topic has more heads
+	// than an event has links.
+	After []cid.Cid
+}
+
+// normalise sorts the tags, drops repeated ones, and refuses what no event may
+// hold.
+func (d Draft) normalise() (Draft, error) {
+	d.Tags = slices.Clone(d.Tags)
+	slices.Sort(d.Tags)
+	d.Tags = slices.Compact(d.Tags)
+	if err := types.CheckTags(d.Tags); err != nil {
+		return d, fmt.Errorf("%w: %w", types.ErrInvalidArgument, err)
+	}
+	if len(d.Payload) > types.MaxPayload {
+		return d, fmt.Errorf("%w: payload of %d bytes, limit %d", types.ErrInvalidArgument, len(d.Payload), types.MaxPayload)
+	}
+	if len(d.After) > clock.MaxAfter {
+		return d, fmt.Errorf("%w: after %d events, limit %d", types.ErrInvalidArgument, len(d.After), clock.MaxAfter)
+	}
+	return d, nil
+}
+
+// Append appends one event for each draft, each behind the one before, and
+// returns them once all are durable. Appends of concurrent callers share
+// batches. After an error none, or a prefix, of them was appended; after
+// types.ErrStore or the end of ctx, any prefix may have been.
+//
+// It fails with types.ErrInvalidArgument for a draft outside the limits,
+// types.ErrNotWriter, types.ErrNotFound for an After that is not integrated,
+// types.ErrDiskFull, types.ErrRolledBack, types.ErrForkedKey, types.ErrStore
+// and types.ErrClosed.
+func (r *Replica) Append(ctx context.Context, drafts ...Draft) ([]*types.Event, error) {
+	if !r.cfg.Genesis.MayPublish(r.self) {
+		return nil, fmt.Errorf("append to %q: %w", r.cfg.Genesis.Name, types.ErrNotWriter)
+	}
+	in := &appendInput{answer: newAnswer()}
+	for i, d := range drafts {
+		d, err := d.normalise()
+		if err != nil {
+			return nil, fmt.Errorf("draft %d: %w", i, err)
+		}
+		in.drafts = append(in.drafts, d)
+	}
+	if err := r.ask(ctx, in, in.answer); err != nil {
+		return nil, fmt.Errorf("append to %q: %w", r.cfg.Genesis.Name, err)
+	}
+	return in.events, nil
+}
+
+// Receive takes a message from gossip, delivered by the neighbour from: events
+// whose witnesses are valid and whose publishers may publish, and heads that
+// somebody claims. It does not block: what does not fit is left to a sync, and
+// so are heads that are unknown here.
+func (r *Replica) Receive(from types.PeerID, events []*types.Event, heads []cid.Cid) {
+	size := types.CIDSize * len(heads)
+	for _, e := range events {
+		size += e.Size()
+	}
+	if !r.post(&receiveInput{from: from, events: events, heads: heads}, size) {
+		r.cfg.Syncer.Sync(r.topic, from)
+	}
+}
+
+// Integrate takes verified events of a sync with the peer from, each behind
+// its links, and blocks until those that could be integrated are durable. The
+// error is types.ErrUnlinked or types.ErrInvalidEvent when some were refused.
+func (r *Replica) Integrate(ctx context.Context, from types.PeerID, events []*types.Event) error {
+	in := &integrateInput{from: from, events: events, answer: newAnswer()}
+	return r.ask(ctx, in, in.answer)
+}
+
+// Tick tells the replica that about a second has passed.
+func (r *Replica) Tick() {
+	if r.pending.Load() > 0 {
+		r.post(tickInput{}, 0)
+	}
+}
+
+// PendingSize is the number of bytes of pending events.
+func (r *Replica) PendingSize() int64 { return r.pending.Load() }
+
+// Halted reports whether appends are refused: see State's OwnErr.
+func (r *Replica) Halted() bool { return r.halted.Load() }
+
+// Evict drops at least size bytes of pending events, or all. It does not block.
+func (r *Replica) Evict(size int) { r.post(evictInput(size), 0) }
+
+// Resume lets appends go on after types.ErrRolledBack, with seqs above the
+// greatest that was seen: for when nobody can be asked for the lost events.
+func (r *Replica) Resume(ctx context.Context) error {
+	return r.inspect(ctx, func(d *driver) {
+		d.clock.Resume()
+		r.halted.Store(d.clock.OwnErr() != nil)
+	})
+}
+
+// State is a replica's state at one moment.
+type State struct {
+	Events        uint64 // length of the delivery log
+	Heads         []types.Head
+	HeadsHash     types.Hash
+	PendingEvents int
+	PendingSize   int
+	Missing       []cid.Cid // up to 100 links that pending events wait for
+	OwnErr        error     // why appends are refused, or nil
+}
+
+// maxMissing bounds the missing links that a State names.
+const maxMissing = 100
+
+// State returns the replica's state. It waits for a commit under way.
+func (r *Replica) State(ctx context.Context) (State, error) {
+	var s State
+	err := r.inspect(ctx, func(d *driver) {
+		s = State{
+			Events:    d.clock.Events(),
+			Heads:     d.clock.Heads(),
+			HeadsHash: d.heads.Root(),
+			Missing:   d.clock.Missing(maxMissing),
+			OwnErr:    d.clock.OwnErr(),
+		}
+		s.PendingEvents, s.PendingSize = d.clock.Pending()
+	})
+	return s, err
+}
+
+func (r *Replica) inspect(ctx context.Context, look func(*driver)) error {
+	in := &inspectInput{look: look, answer: newAnswer()}
+	return r.ask(ctx, in, in.answer)
+}
+
+// Close refuses further input, waits until what was accepted is done, and ends
+// the subscriptions. It may be called more than once.
+func (r *Replica) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.closed = true
+		close(r.done)
+	}
+	for r.running {
+		r.idle.Wait()
+	}
+}
+
+// Unload drops what the replica holds in memory, if it has nothing to do. It
+// loads again at its next use.
+func (r *Replica) Unload() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.running || r.pending.Load() > 0 {
+		return false
+	}
+	r.driver.unload()
+	return true
+}
+
+// ask posts an input and waits for its answer. An input that was accepted is
+// carried out even when ctx ends first.
+func (r *Replica) ask(ctx context.Context, in input, answer answer) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !r.post(in, 0) {
+		return types.ErrClosed
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// post puts an input into the inbox and sees that a driver runs. size counts
+// against the inbox's bound. It reports false when the replica is closed or
+// the input does not fit.
+func (r *Replica) post(in input, size int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || size > 0 && r.inboxSize+size > maxInbox {
+		return false
+	}
+	r.inbox = append(r.inbox, in)
+	r.inboxSize += size
+	if !r.running {
+		r.running = true
+		go r.drive()
+	}
+	return true
+}
+
+// drive is the driver's goroutine: it works until the inbox is empty.
+func (r *Replica) drive() {
+	for {
+		inputs := r.drain()
+		if inputs == nil {
+			return
+		}
+		r.driver.work(inputs)
+	}
+}
+
+// drain takes all inputs, or ends the driver when there are none.
+func (r *Replica) drain() []input {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	inputs := r.inbox
+	r.inbox, r.inboxSize = nil, 0
+	if inputs == nil {
+		r.running = false
+		r.idle.Broadcast()
+	}
+	return inputs
+}
+
+// IsRefusal reports whether err is a verdict on events, not a failure here.
+func IsRefusal(err error) bool {
+	return errors.Is(err, types.ErrInvalidEvent) || errors.Is(err, types.ErrUnlinked)
+}
