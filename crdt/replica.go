@@ -214,6 +214,12 @@ func (r *Replica) State(ctx context.Context) (State, error) {
 	return s, err
 }
 
+// TellSyncer gives the syncer the heads hash again, in order with those of
+// commits: for a syncer that has begun to care for the topic only now.
+func (r *Replica) TellSyncer(ctx context.Context) error {
+	return r.inspect(ctx, func(d *driver) { r.cfg.Syncer.Changed(r.topic, d.heads.Root(), false) })
+}
+
 func (r *Replica) inspect(ctx context.Context, look func(*driver)) error {
 	in := &inspectInput{look: look, answer: newAnswer()}
 	return r.ask(ctx, in, in.answer)

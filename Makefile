@@ -1,0 +1,42 @@
+STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFUMPT     := go run mvdan.cc/gofumpt@v0.12.0
+FUZZTIME    ?= 20s
+# A decoder's fuzz test, as package:function.
+FUZZ := $(shell grep -rlE '^func Fuzz' --include='*_test.go' . | xargs grep -hoE '^func Fuzz[A-Za-z]+' /dev/null --with-filename | sed -E 's,^\./,,; s,/[^/]*_test\.go:func ,:,')
+
+.PHONY: help build check lint test e2e fuzz bench generate
+
+help: ## print this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## build bin/cairn without cgo
+	CGO_ENABLED=0 go build -o bin/cairn ./cmd/cairn
+
+check: lint build test e2e fuzz ## all that must pass before a change lands
+
+lint: ## vet, staticcheck and the format
+	go vet ./...
+	go vet -tags process ./e2e/...
+	$(STATICCHECK) ./...
+	@test -z "$$($(GOFUMPT) -l . | tee /dev/stderr)" || { echo 'run: make fmt'; exit 1; }
+
+fmt: ## format every file
+	$(GOFUMPT) -w .
+
+test: ## the tests, with the race detector
+	CGO_ENABLED=1 go test -race ./...
+
+e2e: build ## real daemons: killed, restarted, joined late
+	go test -tags process -count=1 ./e2e/...
+
+fuzz: ## each decoder's fuzz test for FUZZTIME (20s)
+	@for f in $(FUZZ); do \
+		echo "fuzz $$f"; \
+		go test "./$${f%%:*}" -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime $(FUZZTIME) || exit 1; \
+	done
+
+bench: ## benchmarks beside the machine's limits
+	go test -run '^$$' -bench . -benchtime 2s ./types ./trie ./store/... ./crdt/... ./syncer/... ./broadcaster/... ./e2e/...
+
+generate: ## the protobuf code; needs protoc, protoc-gen-go and protoc-gen-connect-go
+	go generate ./...

@@ -1,0 +1,143 @@
+package node
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/cairn-p2p/cairn/store/badger"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// Replicate says which topics a node keeps.
+type Replicate int
+
+const (
+	// Joined: only the topics that were joined here.
+	Joined Replicate = iota
+	// All: every topic that gossip tells of too, within StrangerLimits.
+	All
+)
+
+// The defaults of Config.
+const (
+	DefaultNetwork = "main"
+	DefaultMinFree = 512 << 20
+)
+
+// DefaultListen returns the multiaddresses that a node listens on by default.
+func DefaultListen() []string {
+	return []string{"/ip4/0.0.0.0/tcp/4460", "/ip4/0.0.0.0/udp/4460/quic-v1"}
+}
+
+// Limits of Config.
+const (
+	// maxNetworkName keeps protocol and pubsub names short.
+	maxNetworkName = 64
+	// maxBootstrap bounds the peers that are redialled for ever.
+	maxBootstrap = 256
+)
+
+// Config says what a node is. The zero Config is a node in memory, with a new
+// identity, on the default addresses and network.
+type Config struct {
+	// Dir is the data directory. Empty: everything is in memory and gone after
+	// Close, the identity too.
+	Dir string
+	// Listen are the multiaddresses to listen on; nil: DefaultListen. Port 0
+	// takes a free one.
+	Listen []string
+	// Bootstrap are multiaddresses, each with a /p2p/ peer id, of peers that
+	// the node stays connected to.
+	Bootstrap []string
+	// Network keeps nodes apart that have nothing to do with each other; empty:
+	// DefaultNetwork. Letters, digits, '-', '_' and '.'.
+	Network string
+	// Replicate says which topics to keep.
+	Replicate Replicate
+	// Strangers bounds what Replicate = All may cost. Zero: its defaults.
+	Strangers StrangerLimits
+	// MinFree is the number of bytes of free disk below which appends and
+	// backfill are refused; 0: DefaultMinFree, negative: no check.
+	MinFree int64
+	// Log takes the node's log; nil: nothing is logged.
+	Log *slog.Logger
+}
+
+// StrangerLimits bounds the topics that a node keeps though nobody here joined
+// them.
+type StrangerLimits struct {
+	Topics int   // at most so many; 0: 1,000
+	Bytes  int64 // none is adopted while the store takes more; 0: 1 GiB
+}
+
+// Validate reports what is wrong with the configuration. The error is
+// types.ErrInvalidArgument.
+func (c *Config) Validate() error {
+	if err := c.check(); err != nil {
+		return fmt.Errorf("%w: %w", types.ErrInvalidArgument, err)
+	}
+	return nil
+}
+
+func (c *Config) check() error {
+	for _, a := range c.Listen {
+		if _, err := multiaddr.NewMultiaddr(a); err != nil {
+			return fmt.Errorf("listen address %q: %w", a, err)
+		}
+	}
+	if len(c.Bootstrap) > maxBootstrap {
+		return fmt.Errorf("%d bootstrap peers, limit %d", len(c.Bootstrap), maxBootstrap)
+	}
+	for _, a := range c.Bootstrap {
+		if _, err := parsePeer(a); err != nil {
+			return fmt.Errorf("bootstrap peer: %w", err)
+		}
+	}
+	if len(c.Network) > maxNetworkName || !utf8.ValidString(c.Network) ||
+		strings.ContainsFunc(c.Network, func(r rune) bool { return !isNetworkRune(r) }) {
+		return fmt.Errorf("network %q: want up to %d letters, digits, '-', '_' or '.'", c.Network, maxNetworkName)
+	}
+	if c.Replicate != Joined && c.Replicate != All {
+		return fmt.Errorf("replicate %d is neither Joined nor All", c.Replicate)
+	}
+	return nil
+}
+
+func isNetworkRune(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.'
+}
+
+// minFree is MinFree in the store's terms.
+func (c *Config) minFree() uint64 {
+	if c.MinFree < 0 {
+		return badger.NoMinFree
+	}
+	return uint64(c.MinFree)
+}
+
+// withDefaults fills in what was left zero.
+func (c Config) withDefaults() Config {
+	if c.Listen == nil {
+		c.Listen = DefaultListen()
+	}
+	if c.Network == "" {
+		c.Network = DefaultNetwork
+	}
+	if c.MinFree == 0 {
+		c.MinFree = DefaultMinFree
+	}
+	if c.Strangers.Topics == 0 {
+		c.Strangers.Topics = 1000
+	}
+	if c.Strangers.Bytes == 0 {
+		c.Strangers.Bytes = 1 << 30
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}

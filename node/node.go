@@ -1,0 +1,291 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cairn-p2p/cairn/broadcaster/gossip"
+	"github.com/cairn-p2p/cairn/crdt"
+	"github.com/cairn-p2p/cairn/store/badger"
+	"github.com/cairn-p2p/cairn/store/mem"
+	"github.com/cairn-p2p/cairn/syncer"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// storeName is the directory of the database inside the data directory.
+const storeName = "store"
+
+// Store is what a node needs of a store, beyond what a replica does.
+type Store interface {
+	crdt.Store
+	JoinTopic(g *types.Genesis) error
+	LeaveTopic(topic types.TopicID) error
+	Topic(topic types.TopicID) (types.TopicInfo, error)
+	Topics() iter.Seq2[types.TopicInfo, error]
+	LogID() types.LogID
+	Starts() uint64
+	Meta(key string) ([]byte, error)
+	SetMeta(key string, value []byte) error
+	Usage() (int64, error)
+	Writable() error
+	Close() error
+}
+
+// Node is one member of a network: it keeps topics and replicates them with
+// its peers. Its methods are safe for concurrent use.
+type Node struct {
+	cfg     Config
+	key     ed25519.PrivateKey
+	id      types.PeerID
+	started time.Time
+
+	store    Store
+	host     host.Host
+	verifier *verifier
+	gossip   *gossip.Broadcaster
+	syncer   *syncer.Syncer
+	topics   registry
+	peers    *peers
+
+	running context.Context // ends with the node
+	stop    context.CancelFunc
+	group   *errgroup.Group // everything that runs
+
+	// release holds what Close undoes, in the order in which it was made.
+	release   []func() error
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open starts a node and returns once it listens and answers for every topic
+// that it keeps. Peers are dialled in the background. The node lives until
+// Close; ctx bounds only the opening.
+//
+// It fails with types.ErrInvalidArgument for a bad configuration, and for a
+// data directory that cannot be used with types.ErrLocked, ErrIdentity,
+// ErrNewerFormat, ErrWrongNetwork or ErrCorrupt.
+func Open(ctx context.Context, cfg Config) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg.withDefaults(), started: time.Now(), verifier: newVerifier()}
+	n.topics.init()
+	running, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.group, n.running = errgroup.WithContext(running)
+	for _, step := range []func() error{
+		n.openStore, n.openHost, n.openParts, n.loadTopics, n.listen,
+	} {
+		err := ctx.Err()
+		if err == nil {
+			err = step()
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("open node: %w", err), n.Close())
+		}
+	}
+	return n, nil
+}
+
+// onClose remembers something to undo.
+func (n *Node) onClose(undo func() error) { n.release = append(n.release, undo) }
+
+func (n *Node) openStore() error {
+	var err error
+	if n.cfg.Dir == "" {
+		if n.key, err = newIdentity(); err != nil {
+			return err
+		}
+		n.store = mem.New(mem.Options{})
+		n.onClose(n.store.Close)
+		return nil
+	}
+	lock, err := badger.Lock(n.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	n.onClose(lock.Release)
+	storeDir := filepath.Join(n.cfg.Dir, storeName)
+	if n.key, err = loadIdentity(n.cfg.Dir, storeDir); err != nil {
+		return err
+	}
+	db, err := badger.Open(storeDir, badger.Options{
+		Network: n.cfg.Network,
+		MinFree: n.cfg.minFree(),
+		Lock:    lock,
+		Log:     n.cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	n.store = db
+	n.onClose(db.Close)
+	n.group.Go(func() error { return db.Run(n.running) })
+	return nil
+}
+
+func (n *Node) openHost() error {
+	h, err := newHost(n.key)
+	if err != nil {
+		return err
+	}
+	n.host = h
+	n.id = types.PeerID(h.ID())
+	n.onClose(h.Close)
+	return nil
+}
+
+func (n *Node) openParts() error {
+	var err error
+	n.gossip, err = gossip.Open(n.running, gossip.Config{
+		Host:    n.host,
+		Key:     n.key,
+		Network: n.cfg.Network,
+		Start:   n.store.Starts(),
+		Local:   gossipLocal{n},
+		Verify:  n.verifier.check,
+		Log:     n.cfg.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("open gossip: %w", err)
+	}
+	n.onClose(asCloser(n.gossip))
+	n.syncer, err = syncer.New(syncer.Config{Host: n.host, Local: syncLocal{n}, Network: n.cfg.Network, Log: n.cfg.Log})
+	if err != nil {
+		return fmt.Errorf("make syncer: %w", err)
+	}
+	n.peers, err = newPeers(n)
+	return err
+}
+
+func asCloser(c io.Closer) func() error { return c.Close }
+
+// loadTopics takes up the topics in the store.
+func (n *Node) loadTopics() error {
+	for info, err := range n.store.Topics() {
+		if err != nil {
+			return fmt.Errorf("load topics: %w", err)
+		}
+		adopted, err := n.store.Meta(adoptedKey(info.Genesis.ID()))
+		if err != nil {
+			return fmt.Errorf("load topic %q: %w", info.Genesis.Name, err)
+		}
+		t := n.newTopic(info.Genesis)
+		t.joined.Store(info.Joined)
+		t.setAdopted(adopted != nil)
+		n.topics.add(t)
+		if info.Joined {
+			n.syncer.Add(t.id, crdt.HeadsHash(info.Heads))
+		}
+	}
+	return nil
+}
+
+func (n *Node) listen() error {
+	if err := listen(n.host, n.cfg.Listen); err != nil {
+		return err
+	}
+	for _, run := range []func(context.Context) error{n.gossip.Run, n.syncer.Run, n.peers.run, n.adoptTopics, n.tend} {
+		n.group.Go(func() error {
+			err := run(n.running)
+			if err != nil {
+				n.cfg.Log.Error("node stops: a part of it failed", "err", err)
+			}
+			return err
+		})
+	}
+	return nil
+}
+
+// Done returns a channel that closes when the node stops: by Close, or because
+// a part of it failed, which Close then returns.
+func (n *Node) Done() <-chan struct{} { return n.running.Done() }
+
+// Close stops the node: it refuses new work, finishes what was accepted,
+// flushes, and returns when every goroutine has exited. It may be called more
+// than once.
+func (n *Node) Close() error {
+	n.closeOnce.Do(func() {
+		n.topics.close()
+		n.stop()
+		err := n.group.Wait()
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+		for i := len(n.release) - 1; i >= 0; i-- {
+			err = errors.Join(err, n.release[i]())
+		}
+		n.closeErr = err
+	})
+	return n.closeErr
+}
+
+// Times of tend.
+const (
+	tick        = time.Second
+	unloadAfter = 5 * time.Minute
+)
+
+// maxPending bounds the bytes of pending events of all topics together.
+const maxPending = 64 << 20
+
+// tend does what is to be done every second: it ticks the replicas that wait
+// for something, bounds what they hold, and unloads idle ones.
+func (n *Node) tend(ctx context.Context) error {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-ticker.C:
+			n.tendTopics(ctx, now)
+		}
+	}
+}
+
+func (n *Node) tendTopics(ctx context.Context, now time.Time) {
+	var total int64
+	var largest *Topic
+	for _, t := range n.topics.all() {
+		t.replica.Tick()
+		size := t.replica.PendingSize()
+		total += size
+		if largest == nil || size > largest.replica.PendingSize() {
+			largest = t
+		}
+		if t.replica.Halted() {
+			t.resume(ctx)
+		}
+		t.unloadIdle(now)
+	}
+	if total > maxPending {
+		largest.replica.Evict(int(total - maxPending))
+	}
+}
+
+// ID returns the node's libp2p peer id.
+func (n *Node) ID() types.PeerID { return n.id }
+
+// Publisher returns the key that the node's events are signed with.
+func (n *Node) Publisher() types.Publisher { return types.PublisherOf(n.key) }
+
+// Network returns the name of the node's network.
+func (n *Node) Network() string { return n.cfg.Network }
+
+// Uptime returns how long ago the node was opened.
+func (n *Node) Uptime() time.Duration { return time.Since(n.started) }
+
+// Writable returns nil, or types.ErrDiskFull or types.ErrStore while nothing
+// can be appended or backfilled.
+func (n *Node) Writable() error { return n.store.Writable() }

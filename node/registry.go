@@ -1,0 +1,73 @@
+package node
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// registry holds the topics of a node.
+type registry struct {
+	mu     sync.RWMutex
+	topics map[types.TopicID]*Topic
+	closed bool
+
+	// joining serialises joins and leaves, so that the store and the syncer
+	// see them in one order.
+	joining sync.Mutex
+
+	adoptions chan adoption
+	adopted   atomic.Int64 // topics that nobody here joined
+}
+
+func (r *registry) init() {
+	r.topics = map[types.TopicID]*Topic{}
+	r.adoptions = make(chan adoption, adoptQueue)
+}
+
+func (r *registry) get(id types.TopicID) *Topic {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.topics[id]
+}
+
+// all returns the topics in no order.
+func (r *registry) all() []*Topic {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	topics := make([]*Topic, 0, len(r.topics))
+	for _, t := range r.topics {
+		topics = append(topics, t)
+	}
+	return topics
+}
+
+// add puts in a topic. It reports false when the registry is closed.
+func (r *registry) add(t *Topic) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.topics[t.id] = t
+	}
+	return !r.closed
+}
+
+// close closes every replica and refuses further topics.
+func (r *registry) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	for _, t := range r.all() {
+		t.replica.Close()
+	}
+}
+
+// sortTopics sorts by name, then id.
+func sortTopics(topics []*Topic) {
+	slices.SortFunc(topics, func(a, b *Topic) int {
+		return cmp.Or(cmp.Compare(a.Name(), b.Name()), types.CompareCIDs(a.id, b.id))
+	})
+}

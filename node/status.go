@@ -1,0 +1,156 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/cairn-p2p/cairn/crdt"
+	"github.com/cairn-p2p/cairn/syncer"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// The states of a topic.
+const (
+	Synced      = "synced"      // the last exchange with each connected replica is complete and integrated
+	Syncing     = "syncing"     // a sync is under way
+	Behind      = "behind"      // something is missing that a sync will fetch
+	Stalled     = "stalled"     // something is missing that nobody asked could give
+	Alone       = "alone"       // no replica is connected
+	Paused      = "paused"      // it is read here, but does not grow
+	Unsupported = "unsupported" // its rule set or mode is unknown to this release
+)
+
+// errLeft is why a topic that was left does not grow.
+var errLeft = errors.New("it was left; join it to replicate it again")
+
+// errQuota is why an adopted topic does not grow.
+var errQuota = errors.New("the space for topics that nobody here joined is used up")
+
+// Status explains where a topic stands.
+type Status struct {
+	State     string
+	Reason    string // a sentence for people
+	Events    uint64
+	Heads     []types.Head
+	HeadsHash types.Hash
+	Pending   int // events from gossip whose links are not integrated
+	Missing   []Missing
+	Peers     []PeerStatus
+}
+
+// Missing is an event that is known of and not integrated here.
+type Missing struct {
+	CID   cid.Cid
+	Since time.Time // zero when it was noticed just now
+	Asked []Asked
+}
+
+// Asked is one peer's answer to a request for a missing event.
+type Asked struct {
+	Peer   types.PeerID
+	Answer string
+}
+
+// PeerStatus is what is known of another replica of the topic.
+type PeerStatus struct {
+	Peer      types.PeerID
+	InSync    bool
+	LastSync  time.Time  // zero: never
+	HeadsHash types.Hash // the last one it told; zero: none
+}
+
+// Status returns where the topic stands, and why. It waits for a commit under
+// way.
+func (t *Topic) Status(ctx context.Context) (Status, error) {
+	state, err := t.State(ctx)
+	if err != nil {
+		return Status{}, fmt.Errorf("status of %q: %w", t.Name(), err)
+	}
+	sync, err := t.node.syncer.Status(t.id)
+	if err != nil && !errors.Is(err, types.ErrNotFound) { // it knows joined topics only
+		return Status{}, fmt.Errorf("status of %q: %w", t.Name(), err)
+	}
+	s := Status{
+		State:     string(sync.State),
+		Reason:    sync.Reason,
+		Events:    state.Events,
+		Heads:     state.Heads,
+		HeadsHash: state.HeadsHash,
+		Pending:   state.PendingEvents,
+		Missing:   missing(sync.Missing, state.Missing),
+	}
+	for _, p := range sync.Replicas {
+		s.Peers = append(s.Peers, PeerStatus{Peer: p.Peer, InSync: p.InSync, LastSync: p.LastSync, HeadsHash: p.HeadsHash})
+	}
+	t.explain(&s, state)
+	return s, nil
+}
+
+// explain lets what this node knows override what its syncer says.
+func (t *Topic) explain(s *Status, state crdt.State) {
+	if err := t.pausedBy(); err != nil {
+		s.State, s.Reason = Paused, err.Error()
+		return
+	}
+	if s.State == Synced && len(s.Missing) > 0 {
+		s.State = Behind
+		s.Reason = fmt.Sprintf("%d events wait for links that are not here yet", s.Pending)
+	}
+	if state.OwnErr != nil {
+		s.Reason = state.OwnErr.Error()
+	}
+}
+
+// pausedBy returns why the topic does not grow here, or nil.
+func (t *Topic) pausedBy() error {
+	if !t.Joined() {
+		return errLeft
+	}
+	if t.adopted.Load() && !t.node.withinQuota() {
+		return errQuota
+	}
+	return t.node.store.Writable()
+}
+
+// missing joins the heads that the syncer looks for with the links that
+// pending events wait for.
+func missing(claims []syncer.Missing, links []cid.Cid) []Missing {
+	var all []Missing
+	seen := map[cid.Cid]bool{}
+	for _, c := range claims {
+		seen[c.CID] = true
+		m := Missing{CID: c.CID, Since: c.Since}
+		for _, a := range c.Asked {
+			m.Asked = append(m.Asked, Asked{Peer: a.Peer, Answer: a.Answer})
+		}
+		all = append(all, m)
+	}
+	for _, id := range links {
+		if !seen[id] {
+			all = append(all, Missing{CID: id})
+		}
+	}
+	return all
+}
+
+// Wait blocks until the topic's status satisfies until, and returns it. It
+// looks again whenever events are committed or the sync status changes.
+func (t *Topic) Wait(ctx context.Context, until func(Status) bool) (Status, error) {
+	for {
+		committed, changed := t.replica.Committed(), t.node.syncer.Watch(t.id)
+		s, err := t.Status(ctx)
+		if err != nil || until(s) {
+			return s, err
+		}
+		select {
+		case <-committed:
+		case <-changed:
+		case <-ctx.Done():
+			return s, ctx.Err()
+		}
+	}
+}

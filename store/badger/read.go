@@ -1,0 +1,212 @@
+package badger
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/ipfs/go-cid"
+
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// What an iterator reads before it hands control to its caller: enough to make
+// the transaction's cost small, little enough for any consumer's memory.
+const (
+	chunkEvents = 256
+	chunkBytes  = 1 << 20
+)
+
+// Heights returns the height of each of cids that is integrated: 0 for one that
+// is an event of another topic. Absent ones are left out.
+func (s *Store) Heights(topic types.TopicID, cids []cid.Cid) (map[cid.Cid]uint64, error) {
+	heights := make(map[cid.Cid]uint64, len(cids))
+	err := s.view(func(txn *badger.Txn) error {
+		no, err := findTopic(reader(txn), topic)
+		if err != nil {
+			return err
+		}
+		return places(txn, cids, func(i int, at place) {
+			if at.topic == no {
+				heights[cids[i]] = at.height
+			} else {
+				heights[cids[i]] = 0
+			}
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read heights: %w", err)
+	}
+	return heights, nil
+}
+
+// Get returns the events, whatever their topic, in the order of cids: nil for
+// one that is not integrated.
+func (s *Store) Get(cids []cid.Cid) ([]*types.Event, error) {
+	events := make([]*types.Event, len(cids))
+	err := s.view(func(txn *badger.Txn) error {
+		type wanted struct {
+			index int
+			place
+		}
+		var found []wanted
+		if err := places(txn, cids, func(i int, at place) { found = append(found, wanted{i, at}) }); err != nil {
+			return err
+		}
+		slices.SortFunc(found, func(a, b wanted) int {
+			return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.number, b.number))
+		})
+		for _, w := range found {
+			e, err := readEvent(txn, w.topic, w.number)
+			if err != nil {
+				return err
+			}
+			events[w.index] = e
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("get events: %w", err)
+	}
+	return events, nil
+}
+
+// places calls found with the index in cids and the place of each event that is
+// integrated. It reads in the order of the keys.
+func places(txn *badger.Txn, cids []cid.Cid, found func(i int, at place)) error {
+	order := make([]int, len(cids))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return types.CompareCIDs(cids[a], cids[b]) })
+	for _, i := range order {
+		b, err := get(txn, digestKey(kindEvent, types.Digest(cids[i])))
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			continue
+		}
+		at, err := decodePlace(b)
+		if err != nil {
+			return err
+		}
+		found(i, at)
+	}
+	return nil
+}
+
+// readEntry reads a log record that must be there.
+func readEntry(txn *badger.Txn, no topicNo, number uint64) (types.Entry, error) {
+	b, err := get(txn, logKey(no, number))
+	if err != nil {
+		return types.Entry{}, err
+	}
+	if b == nil {
+		return types.Entry{}, corrupt("topic %d has no event %d", no, number)
+	}
+	return decodeRecord(number, b)
+}
+
+// readEvent reads and decodes an event that must be there.
+func readEvent(txn *badger.Txn, no topicNo, number uint64) (*types.Event, error) {
+	entry, err := readEntry(txn, no, number)
+	if err != nil {
+		return nil, err
+	}
+	e, err := entry.Event()
+	if err != nil {
+		return nil, corrupt("event %d of topic %d: %v", number, no, err)
+	}
+	return e, nil
+}
+
+// Log yields the delivery log behind a cursor, up to its end at the first step;
+// the zero cursor is its start. A cursor that does not fit the log is
+// types.ErrInvalidCursor, a topic that is not held types.ErrNotFound.
+func (s *Store) Log(topic types.TopicID, after types.Cursor) iter.Seq2[types.Entry, error] {
+	return func(yield func(types.Entry, error) bool) {
+		var no topicNo
+		var end uint64
+		err := s.view(func(txn *badger.Txn) error {
+			var state logState
+			var err error
+			if no, state, err = findLog(transaction{txn}, topic); err != nil {
+				return err
+			}
+			end = state.count
+			return s.checkCursor(txn, no, topic, after, end)
+		})
+		next := after.Number + 1
+		for err == nil && next <= end {
+			var chunk []types.Entry
+			err = s.view(func(txn *badger.Txn) error {
+				var err error
+				chunk, err = scanLog(txn, no, next, end)
+				return err
+			})
+			if err != nil {
+				break
+			}
+			for _, entry := range chunk {
+				if !yield(entry, nil) {
+					return
+				}
+			}
+			next += uint64(len(chunk))
+		}
+		if err != nil {
+			yield(types.Entry{}, fmt.Errorf("read log: %w", err))
+		}
+	}
+}
+
+// checkCursor compares a cursor with the log of topic, which has end events.
+func (s *Store) checkCursor(txn *badger.Txn, no topicNo, topic types.TopicID, c types.Cursor, end uint64) error {
+	if c == (types.Cursor{}) {
+		return nil
+	}
+	at := types.StartHash(s.id.log, topic).Cursor(0)
+	switch {
+	case c.Number > end:
+		return fmt.Errorf("%w: it is behind event %d of %d", types.ErrInvalidCursor, c.Number, end)
+	case c.Number > 0:
+		entry, err := readEntry(txn, no, c.Number)
+		if err != nil {
+			return err
+		}
+		at = entry.Cursor
+	}
+	if c != at {
+		return fmt.Errorf("%w: the log differs before event %d", types.ErrInvalidCursor, c.Number+1)
+	}
+	return nil
+}
+
+// scanLog reads a chunk of the log: at least event from, at most event to.
+func scanLog(txn *badger.Txn, no topicNo, from, to uint64) ([]types.Entry, error) {
+	records := newScan(txn, topicKey(kindLog, no, 0), logKey(no, from), false)
+	defer records.close()
+	var chunk []types.Entry
+	size := 0
+	for number := from; number <= to && len(chunk) < chunkEvents && size < chunkBytes; number++ {
+		if !records.valid() || !bytes.Equal(records.key(), logKey(no, number)) {
+			return nil, corrupt("topic %d has no event %d", no, number)
+		}
+		b, err := records.value()
+		if err != nil {
+			return nil, err
+		}
+		entry, err := decodeRecord(number, b)
+		if err != nil {
+			return nil, err
+		}
+		chunk = append(chunk, entry)
+		size += len(b)
+		records.next()
+	}
+	return chunk, nil
+}

@@ -1,0 +1,216 @@
+package storetest
+
+import (
+	"crypto/ed25519"
+	"slices"
+	"sync"
+
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// joined returns the model of a topic that the store holds.
+func (d *disk) joined(name string, publishers int) *DAG {
+	d.Helper()
+	dag := NewDAG(d, d.rng, name, publishers)
+	must(d, d.store.JoinTopic(dag.Genesis))
+	return dag
+}
+
+// check compares the stored log with the model.
+func (d *disk) check(dag *DAG) {
+	d.Helper()
+	entries, err := collect(d.store.Log(dag.Topic(), types.Cursor{}))
+	must(d, err)
+	same := slices.EqualFunc(entries, dag.Events, func(entry types.Entry, e *types.Event) bool {
+		got, err := entry.Event()
+		return err == nil && sameEvent(got, e)
+	})
+	if !same {
+		d.Fatalf("log has %d events, want %d, or others", len(entries), len(dag.Events))
+	}
+}
+
+func testCommit(d *disk) {
+	dag := d.joined("topic", 3)
+	dag.Grow(d.store, 500)
+	d.check(dag)
+	must(d, d.store.Writable())
+	if n, err := d.store.Usage(); err != nil || n <= 0 {
+		d.Errorf("usage %d, %v", n, err)
+	}
+	wantError(d, d.store.Commit(&types.Batch{Topic: dag.Topic(), First: 501}), types.ErrInvalidArgument)
+}
+
+// A batch that leaves a gap or overwrites changes nothing.
+func testConflict(d *disk) {
+	dag := d.joined("topic", 3)
+	dag.Grow(d.store, 20)
+	for _, first := range []uint64{0, 1, 20, 22, 1 << 63} {
+		b := dag.Batch(2)
+		b.First = first
+		wantError(d, d.store.Commit(b), types.ErrConflict)
+	}
+	d.check(dag)
+	dag.Grow(d.store, 20)
+	d.check(dag)
+}
+
+func testForeignEvent(d *disk) {
+	dag, other := d.joined("topic", 1), d.joined("other", 1)
+	b := dag.Batch(3)
+	b.Events[2] = other.Batch(1).Events[0]
+	wantError(d, d.store.Commit(b), types.ErrInvalidArgument)
+	d.check(dag)
+}
+
+func testLargeEvent(d *disk) {
+	dag := d.joined("topic", 1)
+	for range 3 {
+		b := dag.PayloadBatch(1, types.MaxPayload)
+		must(d, d.store.Commit(b))
+		dag.Add(b)
+	}
+	b := dag.PayloadBatch(3, types.MaxPayload) // one more than a driver's batch has
+	must(d, d.store.Commit(b))
+	dag.Add(b)
+	d.crash()
+	d.check(dag)
+}
+
+// A batch as large as a driver makes them, of events as small as they get, with
+// as many tags as they may have: no other has as many index entries.
+func testTinyEvents(d *disk) {
+	dag := d.joined("topic", 2)
+	var tags []string
+	for i := range types.MaxTags {
+		tags = append(tags, string(rune('a'+i)))
+	}
+	n := types.MaxBatchSize / dag.PayloadBatch(1, 0, tags...).Size()
+	b := dag.PayloadBatch(n, 0, tags...)
+	must(d, d.store.Commit(b))
+	dag.Add(b)
+	d.check(dag)
+}
+
+// Two nodes with one key make two events of one seq: the tip stays with the
+// first, and a later event with a lower seq does not move it.
+func testForkedSeq(d *disk) {
+	dag := d.joined("topic", 1)
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	for i, seq := range []uint64{5, 5, 3, 4} {
+		e, err := types.NewEvent(types.Body{Topic: dag.Topic(), Publisher: types.PublisherOf(key), Seq: seq, Height: 1, Payload: []byte{byte(i)}})
+		must(d, err)
+		types.SignEvents(key, []*types.Event{e})
+		b := &types.Batch{
+			Topic: dag.Topic(), First: uint64(i) + 1, Events: []*types.Event{e},
+			AddHeads: []types.Head{{CID: e.CID, Height: 1}},
+		}
+		must(d, d.store.Commit(b))
+		dag.Add(b)
+	}
+	state, err := d.store.Load(dag.Topic(), types.PublisherOf(key))
+	must(d, err)
+	if want := (types.Tip{CID: dag.Events[0].CID, Seq: 5, Height: 1}); state.Tip != want {
+		d.Errorf("tip %v, want %v", state.Tip, want)
+	}
+}
+
+func testReopen(d *disk) {
+	dags := []*DAG{d.joined("one", 2), d.joined("two", 2)}
+	for range 5 {
+		for _, dag := range dags {
+			dag.Grow(d.store, 30)
+		}
+		d.reopen()
+		for _, dag := range dags {
+			d.check(dag)
+		}
+	}
+}
+
+// What Commit acknowledged survives a crash, as a whole and in order.
+func testCrash(d *disk) {
+	dags := []*DAG{d.joined("one", 2), d.joined("two", 2)}
+	for range 5 {
+		for _, dag := range dags {
+			dag.Grow(d.store, 30)
+		}
+		d.crash()
+		CheckInvariants(d, d.store)
+		for _, dag := range dags {
+			d.check(dag)
+		}
+	}
+}
+
+func testClosed(d *disk) {
+	dag := d.joined("topic", 1)
+	dag.Grow(d.store, 10)
+	s := d.store
+	next, stop := s.Log(dag.Topic(), types.Cursor{}), false
+	for _, err := range next {
+		if err != nil {
+			wantError(d, err, types.ErrClosed)
+			break
+		}
+		if !stop {
+			stop = true
+			must(d, s.Close()) // a loop may close the store under itself
+		}
+	}
+	must(d, s.Close())
+	wantError(d, s.JoinTopic(dag.Genesis), types.ErrClosed)
+	wantError(d, s.LeaveTopic(dag.Topic()), types.ErrClosed)
+	wantError(d, s.Commit(dag.Batch(1)), types.ErrClosed)
+	wantError(d, s.SetMeta("key", nil), types.ErrClosed)
+	wantError(d, s.Writable(), types.ErrClosed)
+	errs := map[string]error{}
+	_, errs["Topic"] = s.Topic(dag.Topic())
+	_, errs["Topics"] = collect(s.Topics())
+	_, errs["Load"] = s.Load(dag.Topic(), types.Publisher{})
+	_, errs["Heights"] = s.Heights(dag.Topic(), nil)
+	_, errs["Get"] = s.Get(nil)
+	_, errs["Log"] = collect(s.Log(dag.Topic(), types.Cursor{}))
+	_, errs["Query"] = collect(s.Query(dag.Topic(), types.Query{}))
+	_, errs["Meta"] = s.Meta("key")
+	_, errs["Usage"] = s.Usage()
+	for name, err := range errs {
+		d.Log(name)
+		wantError(d, err, types.ErrClosed)
+	}
+}
+
+// Close waits for commits: each of them is stored or was refused.
+func testCloseWaits(d *disk) {
+	const topics = 8
+	var dags []*DAG
+	for i := range topics {
+		dags = append(dags, d.joined(string(rune('a'+i)), 1))
+	}
+	var wg sync.WaitGroup
+	started := make(chan struct{}, topics)
+	for _, dag := range dags {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				b := dag.Batch(2)
+				if err := d.store.Commit(b); err != nil {
+					wantClosed(d, err)
+					return
+				}
+				dag.Add(b)
+				if n == 0 {
+					started <- struct{}{}
+				}
+			}
+		})
+	}
+	for range topics {
+		<-started
+	}
+	must(d, d.store.Close())
+	wg.Wait()
+	d.open()
+	for _, dag := range dags {
+		d.check(dag)
+	}
+}

@@ -1,0 +1,152 @@
+package syncer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/cairn-p2p/cairn/syncer/pb"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// errUnproven is an offence: the peer claims heads that it does not serve.
+var errUnproven = &offence{reason: "claims heads that it does not serve"}
+
+// fetch fetches what the peer claims and this node misses: as events if that is
+// more than half of the topic, else as CIDs and then the events that are
+// missing. It starts where the last fetch from this peer ended. A nil error
+// means that the claimed heads are integrated.
+func (s *Syncer) fetch(c *client, r *replica, claim headsClaim) error {
+	topic := r.topic.id
+	missing, err := s.local.Missing(topic, claim.missing)
+	if err != nil || len(missing) == 0 {
+		return err // gossip or another peer brought them meanwhile
+	}
+	own, err := s.local.Heads(topic)
+	if err != nil {
+		return fmt.Errorf("read own heads: %w", err)
+	}
+	start, err := s.positions.of(topic, r.peer.id)
+	if err != nil {
+		return err
+	}
+	asCIDs := own.Events >= claim.events/2+claim.events%2
+	for {
+		err := s.pull(c, r, start, asCIDs)
+		switch {
+		case start.after.Number > 0 && isRemote(err, pb.Error_CODE_UNKNOWN_POSITION):
+		case err != nil:
+			s.noteClaims(r, claim.missing, err)
+			return err
+		default:
+			missing, err := s.local.Missing(topic, claim.missing)
+			if err != nil || len(missing) == 0 {
+				return err
+			}
+			if start.after.Number == 0 {
+				s.noteClaims(r, missing, errUnproven)
+				return errUnproven
+			}
+		}
+		// The position was of a log that is no more, or there is something
+		// before it after all.
+		s.positions.forget(topic, r.peer.id)
+		start, asCIDs = position{peer: r.peer.id}, true
+	}
+}
+
+// pull fetches the peer's delivery log from start to the end that it has now.
+func (s *Syncer) pull(c *client, r *replica, start position, asCIDs bool) error {
+	if err := c.open(c.peer.ctx); err != nil {
+		return err
+	}
+	line := newPipeline(s, r, !asCIDs)
+	p := &puller{s: s, c: c, topic: r.topic.id, at: start, asCIDs: asCIDs, line: line}
+	c.bulk(true)
+	err := line.run(s.ctx, c, p.run) // to integrate what came, even if the peer goes
+	c.bulk(false)
+	if err != nil {
+		c.reset() // answers may be under way
+	}
+	if line.added > 0 && !isOffence(err) {
+		s.progressed(r)
+	}
+	if err == nil || p.at.after.Number > start.after.Number {
+		if saveErr := s.positions.save(r.topic.id); saveErr != nil && err == nil {
+			err = saveErr
+		}
+	}
+	return err
+}
+
+// progressed lets the next attempt come soon, should this one fail: a peer whose
+// connection breaks all the time still brings everything.
+func (s *Syncer) progressed(r *replica) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.failures = 0
+}
+
+// noteClaims lists heads as missing in the topic's status, with what the peer
+// answered.
+func (s *Syncer) noteClaims(r *replica, missing []cid.Cid, err error) {
+	answer := err.Error()
+	if errors.Is(err, errUnproven) {
+		answer = "claimed it, but did not serve it"
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := r.topic
+	if t.trouble == nil {
+		t.trouble = new(trouble)
+	}
+	t.trouble.add(missing, Answer{Peer: r.peer.id, Answer: answer}, time.Now())
+}
+
+// add notes one peer's answer for each of missing.
+func (t *trouble) add(missing []cid.Cid, a Answer, now time.Time) {
+	if t.claims == nil {
+		t.claims = make(map[cid.Cid]*claim)
+	}
+	for _, c := range missing {
+		entry := t.claims[c]
+		if entry == nil {
+			if len(t.claims) >= maxListed {
+				return
+			}
+			entry = &claim{since: now}
+			t.claims[c] = entry
+		}
+		entry.answer(a)
+	}
+}
+
+func (c *claim) answer(a Answer) {
+	for i := range c.asked {
+		if c.asked[i].Peer == a.Peer {
+			c.asked[i] = a
+			return
+		}
+	}
+	if len(c.asked) < maxAsked {
+		c.asked = append(c.asked, a)
+	}
+}
+
+// dropAnswers forgets what a peer said once it claims nothing that is missing:
+// a head that nobody claims any more is not missing.
+func (t *trouble) dropAnswers(p types.PeerID) {
+	for id, entry := range t.claims {
+		kept := entry.asked[:0]
+		for _, a := range entry.asked {
+			if a.Peer != p {
+				kept = append(kept, a)
+			}
+		}
+		if entry.asked = kept; len(kept) == 0 {
+			delete(t.claims, id)
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package syncer
+
+import (
+	"time"
+
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// Protocol is the id of the stream protocol.
+const Protocol = "/cairn/sync/1"
+
+// Limits of the protocol: a message that breaks one is malformed.
+const (
+	// maxRequest is the size in bytes of the largest request: 256 CIDs need
+	// less than 10 KiB. It bounds what a stranger makes a server allocate.
+	maxRequest = 32 << 10
+	// maxResponse is the size in bytes of the largest frame of an answer.
+	maxResponse = types.MaxFrame
+	// maxFields bounds the fields of one frame, those of nested messages
+	// included: an empty field costs 2 bytes to send and up to 100 to hold.
+	maxFields = 16 << 10
+	// maxEventsAsked bounds the CIDs of an Events request.
+	maxEventsAsked = 256
+	// maxQueries bounds the topics of a Heads request.
+	maxQueries = 64
+	// maxKnown bounds the hashes that a request says it knows: the asker's own
+	// and the one last seen of the other side.
+	maxKnown = 2
+	// maxOfferHeads bounds the heads of an Offer.
+	maxOfferHeads = types.MaxLinks
+	// maxPageEvents bounds the events of one frame.
+	maxPageEvents = 1024
+	// maxPageCIDs bounds the CIDs of one frame.
+	maxPageCIDs = 4096
+	// maxPageHeads bounds the heads of one frame.
+	maxPageHeads = 4096
+	// maxPageLeaves bounds the leaves of the digest in one frame.
+	maxPageLeaves = 4096
+	// maxReason is the length in bytes to which an error's text is cut.
+	maxReason = 200
+	// maxTopics bounds the leaves that a client reads of a peer's digest.
+	maxTopics = 1 << 20
+)
+
+// What a server spends on one answer and a client on one exchange.
+const (
+	// pageSize is the size in bytes at which a server closes a frame. It is the
+	// initial window of a stream, so that a page never waits for a round trip.
+	pageSize = 256 << 10
+	// eventsBudget is the number of bytes after which the events asked for by
+	// CID are over budget.
+	eventsBudget = 4 << 20
+	// pullBudget is the number of bytes of events after which a Pull's answer
+	// ends early: it bounds how long one answer keeps a view of the store.
+	pullBudget = 64 << 20
+	// pullTimeout is the time after which a Pull's answer ends early.
+	pullTimeout = 2 * time.Minute
+	// getChunk is the number of events read from the store at a time to answer
+	// Events: at their largest, one budget's worth.
+	getChunk = 8
+	// requestCost is what a request costs its peer's allowance, in bytes,
+	// beside the bytes that it moves: small requests are not free.
+	requestCost = 2 << 10
+	// itemCost is what each event or CID looked up costs: reading the log as
+	// CIDs moves few bytes here but reads many.
+	itemCost = 64
+
+	// maxBatchEvents and types.MaxBatchSize bound what is integrated at once.
+	maxBatchEvents = 1000
+	// pullPage is the number of CIDs that a client pulls at a time.
+	pullPage = maxPageCIDs
+	// requestsAhead is the number of Events requests under way at a time. They
+	// hide the round trip; together they fit into a stream's initial window.
+	requestsAhead = 4
+	// rememberEvery is the number of events after which a pull's position is
+	// made durable: less often than an fsync costs, often enough to resume.
+	rememberEvery = 4096
+	// maxRounds bounds how often an exchange about a topic fetches and compares
+	// again at once. Under load there is always something new, which gossip is
+	// about to bring: more rounds would fetch everything twice.
+	maxRounds = 3
+	// maxTracked bounds the missing heads that one exchange follows up.
+	maxTracked = 256
+	// maxListed bounds the missing heads in a topic's status.
+	maxListed = 64
+	// maxAsked bounds the peers whose answers a missing head's status names.
+	maxAsked = 16
+	// maxOffences bounds the peers whose offences are remembered.
+	maxOffences = 256
+	// maxPositions bounds the peers whose position is remembered for a topic.
+	maxPositions = 16
+	// peerLanes bounds the streams that this node opens to one peer.
+	peerLanes = 4
+	// minRate is the number of bytes a second below which an answer is given
+	// up, measured over the time spent waiting for it once that exceeds
+	// Intervals.Frame.
+	minRate = 4 << 10
+)
+
+// Limits bound what peers together and each may cost. A zero field takes the
+// default in its comment.
+type Limits struct {
+	StreamsPerPeer int // served at once for one peer: 8
+	Streams        int // served at once: 128
+	BytesPerSecond int // allowance of each peer, in and out: 64 MiB
+}
+
+// Intervals say when things happen. A zero field takes the default in its
+// comment.
+type Intervals struct {
+	Settle  time.Duration // from a hint by gossip to the question: 20 ms; most hints answer themselves
+	Compare time.Duration // between comparisons of a hot topic with a replica: 1 s
+	Hot     time.Duration // how long a change keeps a topic hot: 30 s
+	Full    time.Duration // between exchanges about all topics, ± 25%: 30 s
+	Offer   time.Duration // between two offers to a peer: 100 ms
+	Probe   time.Duration // between searches for a topic's replicas among all peers: 5 s
+
+	BackoffMin time.Duration // after the first failure, ± 50%: 500 ms
+	BackoffMax time.Duration // after many: 2 min
+
+	Frame time.Duration // to read or to write one frame: 20 s
+	Idle  time.Duration // a served stream waits for the next request: 60 s
+	Dial  time.Duration // to open a stream: 10 s
+}
+
+func (l Limits) withDefaults() Limits {
+	orDefault(&l.StreamsPerPeer, 8)
+	orDefault(&l.Streams, 128)
+	orDefault(&l.BytesPerSecond, 64<<20)
+	return l
+}
+
+func (i Intervals) withDefaults() Intervals {
+	orDefault(&i.Settle, 20*time.Millisecond)
+	orDefault(&i.Compare, time.Second)
+	orDefault(&i.Hot, 30*time.Second)
+	orDefault(&i.Full, 30*time.Second)
+	orDefault(&i.Offer, 100*time.Millisecond)
+	orDefault(&i.Probe, 5*time.Second)
+	orDefault(&i.BackoffMin, 500*time.Millisecond)
+	orDefault(&i.BackoffMax, 2*time.Minute)
+	orDefault(&i.Frame, 20*time.Second)
+	orDefault(&i.Idle, time.Minute)
+	orDefault(&i.Dial, 10*time.Second)
+	return i
+}
+
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

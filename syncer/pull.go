@@ -1,0 +1,327 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/cairn-p2p/cairn/syncer/pb"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// puller reads a peer's delivery log from a position to the end that it had
+// when the pull began, in as many answers as that takes, and feeds a pipeline.
+type puller struct {
+	s      *Syncer
+	c      *client
+	topic  types.TopicID
+	asCIDs bool
+	line   *pipeline
+
+	at   position // after the last frame read
+	end  uint64   // events in the log when the pull began
+	know bool     // end is known
+}
+
+// run is the first stage of the pipeline.
+func (p *puller) run(ctx context.Context) error {
+	for {
+		before := p.at.after.Number
+		if err := p.ask(); err != nil {
+			return err
+		}
+		if err := p.answer(ctx); err != nil {
+			return err
+		}
+		switch {
+		case p.at.after.Number >= p.end:
+			return p.line.flush(ctx)
+		case p.at.after.Number == before:
+			return offencef("answer to Pull does not advance")
+		}
+	}
+}
+
+func (p *puller) ask() error {
+	q := pullRequest{topic: p.topic, logID: p.at.logID, after: p.at.after, cids: p.asCIDs}
+	if p.asCIDs {
+		q.limit = pullPage
+	}
+	return p.c.send(q.message())
+}
+
+// answer reads one answer. CIDs are gathered, to be looked up when it ends:
+// until then the server has no time for another request.
+func (p *puller) answer(ctx context.Context) error {
+	var cids []cid.Cid
+	for first := true; ; first = false {
+		m, err := p.c.next()
+		if err != nil {
+			return err
+		}
+		page := m.GetPull()
+		if page == nil {
+			return offencef("answer to Pull is of another kind")
+		}
+		if first {
+			if err := p.opening(page); err != nil {
+				return err
+			}
+		} else if len(page.GetEvents())+len(page.GetCids()) == 0 {
+			return offencef("answer to Pull does not advance")
+		}
+		if err := p.advance(page); err != nil {
+			return err
+		}
+		more, err := p.take(ctx, page)
+		if err != nil {
+			return err
+		}
+		if cids = append(cids, more...); len(cids) > pullPage {
+			return offencef("more CIDs than the %d asked for", pullPage)
+		}
+		if !m.GetMore() {
+			break
+		}
+	}
+	if !p.asCIDs {
+		return nil
+	}
+	if err := p.fetchMissing(ctx, cids); err != nil {
+		return err
+	}
+	return p.line.mark(ctx, p.at, len(cids))
+}
+
+// opening reads what only the first frame of an answer has.
+func (p *puller) opening(page *pb.PullAnswer) error {
+	logID, err := parseLogID(page.GetLogId())
+	if err != nil {
+		return err
+	}
+	if page.GetEnd() > math.MaxInt64 {
+		return offencef("log of %d events", page.GetEnd())
+	}
+	if p.at.after.Number > 0 && logID != p.at.logID {
+		return offencef("answer to Pull is of another log than asked for")
+	}
+	p.at.logID = logID
+	if !p.know {
+		p.know, p.end = true, page.GetEnd()
+	}
+	return nil
+}
+
+// advance holds a frame's position to what the frame carries.
+func (p *puller) advance(page *pb.PullAnswer) error {
+	events, cids := len(page.GetEvents()), len(page.GetCids())
+	if events > maxPageEvents || cids > maxPageCIDs || p.asCIDs && events > 0 || !p.asCIDs && cids > 0 {
+		return offencef("frame of %d events and %d CIDs", events, cids)
+	}
+	at, err := parseCursor(page.GetPosition())
+	if err != nil {
+		return err
+	}
+	if events+cids == 0 && at.Number == 0 {
+		at = p.at.after // nothing lies behind it
+	}
+	if at.Number != p.at.after.Number+uint64(events+cids) {
+		return offencef("position %d after %d and %d items", at.Number, p.at.after.Number, events+cids)
+	}
+	p.at.after = at
+	return nil
+}
+
+// take hands a frame's events to the pipeline, or returns its CIDs.
+func (p *puller) take(ctx context.Context, page *pb.PullAnswer) ([]cid.Cid, error) {
+	if p.asCIDs {
+		return parseCIDs(page.GetCids(), maxPageCIDs)
+	}
+	events := make([]*types.Event, 0, len(page.GetEvents()))
+	for _, m := range page.GetEvents() {
+		e, err := parseEvent(m, p.topic)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+	missing, err := p.missing(events)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range missing {
+		if err := p.line.add(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+	return nil, p.line.mark(ctx, p.at, len(events))
+}
+
+// missing returns those of events that are not integrated here, in order.
+func (p *puller) missing(events []*types.Event) ([]*types.Event, error) {
+	cids := make([]cid.Cid, len(events))
+	for i, e := range events {
+		cids[i] = e.CID
+	}
+	wanted, err := p.wanted(cids)
+	if err != nil {
+		return nil, err
+	}
+	kept := events[:0]
+	for _, e := range events {
+		if wanted[e.CID] {
+			kept = append(kept, e)
+		}
+	}
+	return kept, nil
+}
+
+func (p *puller) wanted(cids []cid.Cid) (map[cid.Cid]bool, error) {
+	missing, err := p.s.local.Missing(p.topic, cids)
+	if err != nil {
+		return nil, fmt.Errorf("look for events: %w", err)
+	}
+	wanted := make(map[cid.Cid]bool, len(missing))
+	for _, c := range missing {
+		wanted[c] = true
+	}
+	return wanted, nil
+}
+
+// fetchMissing fetches the events of a piece of the log that are missing here,
+// in log order.
+func (p *puller) fetchMissing(ctx context.Context, cids []cid.Cid) error {
+	wanted, err := p.wanted(cids)
+	if err != nil {
+		return err
+	}
+	list := make([]cid.Cid, 0, len(wanted))
+	for _, c := range cids {
+		if wanted[c] {
+			list = append(list, c)
+			delete(wanted, c) // a log has each event once
+		}
+	}
+	asker := &asker{puller: p, list: list, chunk: maxEventsAsked}
+	return asker.run(ctx)
+}
+
+// asker fetches events by CID, in order, with several requests under way.
+type asker struct {
+	*puller
+	list  []cid.Cid
+	chunk int // CIDs a request
+
+	sent  int     // of list, those asked for
+	ahead [][]int // the ranges of list asked for and not answered
+}
+
+func (a *asker) run(ctx context.Context) error {
+	for a.sent < len(a.list) || len(a.ahead) > 0 {
+		for a.sent < len(a.list) && len(a.ahead) < requestsAhead {
+			if err := a.send(); err != nil {
+				return err
+			}
+		}
+		from, to := a.ahead[0][0], a.ahead[0][1]
+		a.ahead = a.ahead[1:]
+		got, err := a.receive(ctx, a.list[from:to], false)
+		if err != nil {
+			return err
+		}
+		if got == to-from {
+			continue
+		}
+		// The rest was over budget: what was asked for beyond it comes too
+		// early to be integrated.
+		if err := a.discard(ctx); err != nil {
+			return err
+		}
+		a.sent, a.chunk = from+got, got
+	}
+	return nil
+}
+
+func (a *asker) send() error {
+	to := min(a.sent+a.chunk, len(a.list))
+	m := &pb.EventsRequest{Topic: a.topic.Bytes()}
+	for _, c := range a.list[a.sent:to] {
+		m.Cids = append(m.Cids, c.Bytes())
+	}
+	a.ahead = append(a.ahead, []int{a.sent, to})
+	a.sent = to
+	return a.c.send(&pb.Request{Request: &pb.Request_Events{Events: m}})
+}
+
+// discard reads the answers under way to no use.
+func (a *asker) discard(ctx context.Context) error {
+	for _, r := range a.ahead {
+		if _, err := a.receive(ctx, a.list[r[0]:r[1]], true); err != nil {
+			return err
+		}
+	}
+	a.ahead = nil
+	return nil
+}
+
+// receive reads the answer to a request for cids and returns how many of them,
+// from the first on, were sent.
+func (a *asker) receive(ctx context.Context, cids []cid.Cid, discard bool) (int, error) {
+	items, got := 0, 0
+	for {
+		m, err := a.c.next()
+		if err != nil {
+			return 0, err
+		}
+		page := m.GetEvents()
+		if page == nil || len(page.GetItems()) == 0 || items+len(page.GetItems()) > len(cids) {
+			return 0, offencef("answer to Events of another kind or length")
+		}
+		for _, item := range page.GetItems() {
+			sent, err := a.item(ctx, item, cids[items], got == items, discard)
+			if err != nil {
+				return 0, err
+			}
+			if items++; sent {
+				got++
+			}
+		}
+		if !m.GetMore() {
+			break
+		}
+	}
+	if items != len(cids) || got == 0 {
+		return 0, offencef("answer to Events has %d of %d items and %d events", items, len(cids), got)
+	}
+	return got, nil
+}
+
+// item takes one item. Of what a peer's log lists it is to send every event,
+// up to the first that is over budget.
+func (a *asker) item(ctx context.Context, m *pb.Item, want cid.Cid, open, discard bool) (sent bool, err error) {
+	switch m.GetOutcome() {
+	case pb.Item_OUTCOME_OVER_BUDGET:
+		return false, nil
+	case pb.Item_OUTCOME_SENT:
+	case pb.Item_OUTCOME_ABSENT:
+		return false, offencef("does not serve %s, which its log lists", want)
+	default:
+		return false, offencef("event with outcome %d", m.GetOutcome())
+	}
+	if !open {
+		return false, offencef("sent an event after one that was over budget")
+	}
+	if discard {
+		return true, nil
+	}
+	if c := types.SumCID(m.GetEvent().GetBody()); c != want {
+		return false, offencef("served other bytes as %s", want)
+	}
+	e, err := parseEvent(m.GetEvent(), a.topic)
+	if err != nil {
+		return false, err
+	}
+	return true, a.line.add(ctx, e)
+}

@@ -1,0 +1,219 @@
+package syncer_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/cairn-p2p/cairn/syncer"
+	"github.com/cairn-p2p/cairn/syncer/pb"
+	"github.com/cairn-p2p/cairn/syncer/syncertest"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// pulls returns the Pull requests among list.
+func pulls(list []request) []*pb.PullRequest {
+	var found []*pb.PullRequest
+	for _, r := range list {
+		if p := r.m.GetPull(); p != nil {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// TestHowItPulls: from nothing as events, from most as CIDs, and from where the
+// last pull ended, also after a restart; after the server's log was rebuilt
+// from the start, as CIDs.
+func TestHowItPulls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net := cluster(t, 2)
+		c.Locals[0].Append(c.Topic, 5000, 16)
+		c.Connect(0, 1)
+		after(time.Second)
+		list := pulls(net.sent())
+		if len(list) != 1 || list[0].Cids || list[0].After.GetNumber() != 0 {
+			t.Errorf("a fresh join pulls %v, want once, events, from the start", list)
+		}
+
+		c.Disconnect(0, 1)
+		c.Locals[0].Append(c.Topic, 100, 16)
+		c.Connect(0, 1)
+		after(time.Second)
+		list = pulls(net.sent())
+		if len(list) != 1 || !list[0].Cids || list[0].After.GetNumber() != 5000 {
+			t.Errorf("after a gap it pulls %v, want once, CIDs, from 5000", list)
+		}
+
+		c.Disconnect(0, 1)
+		c.Locals[0].Append(c.Topic, 100, 16)
+		again := newPipes(t, syncer.Intervals{}, c.Locals)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		for i, s := range again.list {
+			c.Locals[i].OnChange(s.Changed)
+			s.Add(c.Topic, c.Hash(i))
+			go func() { done <- s.Run(ctx) }()
+		}
+		again.Connect(0, 1)
+		after(time.Second)
+		list = pulls(again.sent())
+		if len(list) != 1 || list[0].After.GetNumber() != 5100 {
+			t.Errorf("after a restart it pulls %v, want once, from 5100", list)
+		}
+
+		again.Disconnect(0, 1)
+		c.Locals[0].Rebuild(types.LogID{1})
+		c.Locals[0].Append(c.Topic, 100, 16)
+		again.Connect(0, 1)
+		after(time.Second)
+		list = pulls(again.sent())
+		if len(list) != 3 || list[0].After.GetNumber() != 5200 || list[1].After.GetNumber() != 0 || !list[1].Cids {
+			t.Errorf("after a rebuild it pulls %v, want from 5200, then all as CIDs", list)
+		}
+		if n := c.Locals[1].Verified(); c.Hash(0) != c.Hash(1) || n != 5300 {
+			t.Errorf("%d events verified, want 5300, each once", n)
+		}
+		cancel()
+		for range again.list {
+			<-done
+		}
+	})
+}
+
+// TestBudgets: events too large for one answer come in several.
+func TestBudgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net := cluster(t, 2)
+		events := c.Locals[0].Append(c.Topic, 1300, 32<<10)
+		if err := c.Locals[1].Integrate(t.Context(), c.Topic, "", events[:700]); err != nil {
+			t.Fatal(err)
+		}
+		c.Connect(0, 1)
+		after(10 * time.Second)
+		if c.Hash(0) != c.Hash(1) {
+			t.Errorf("%d events of 1300", c.Events(1))
+		}
+		st, err := c.Syncers()[1].Status(c.Topic)
+		if err != nil || st.LastError != "" || len(st.Offenders) > 0 {
+			t.Errorf("status %+v, %v", st, err)
+		}
+		if n := len(pulls(net.sent())); n != 1 {
+			t.Errorf("%d pulls, want 1", n)
+		}
+	})
+}
+
+// TestLostEvents: a node that remembers a position but has lost what came
+// before it finds out, and pulls from the start.
+func TestLostEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := cluster(t, 3)
+		c.Locals[0].Append(c.Topic, 100, 16)
+		c.Connect(0, 1)
+		after(time.Second)
+		key := "sync/pull/" + c.Topic.KeyString()
+		position, err := c.Locals[1].Meta(key)
+		if err != nil || len(position) == 0 {
+			t.Fatalf("position %x, %v", position, err)
+		}
+		if err := c.Locals[2].SetMeta(key, position); err != nil {
+			t.Fatal(err)
+		}
+		c.Connect(0, 2)
+		after(time.Second)
+		st, err := c.Syncers()[2].Status(c.Topic)
+		if err != nil || c.Hash(0) != c.Hash(2) || len(st.Offenders) > 0 {
+			t.Errorf("%d events of 100, status %+v, %v", c.Events(2), st, err)
+		}
+	})
+}
+
+// TestRemove: a topic that is removed in the middle of a pull is let go.
+func TestRemove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net := cluster(t, 2)
+		c.Locals[0].Append(c.Topic, 10, 16)
+		c.Connect(0, 1)
+		c.Syncers()[1].Remove(c.Topic)
+		after(time.Minute)
+		net.sent()
+		c.Syncers()[1].Sync(c.Topic, c.Locals[0].ID())
+		c.Syncers()[1].Changed(c.Topic, types.Hash{1}, true)
+		after(10 * time.Minute)
+		for _, r := range net.sent() {
+			if r.from == c.Locals[1].ID() {
+				t.Fatalf("request for a removed topic: %v", r.m)
+			}
+		}
+		if _, err := c.Syncers()[1].Status(c.Topic); !errors.Is(err, types.ErrNotFound) {
+			t.Errorf("status of a removed topic: %v", err)
+		}
+	})
+}
+
+// TestRunLeavesNothing: Run returns with every goroutine gone, also when it is
+// stopped in the middle of a transfer.
+func TestRunLeavesNothing(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	g, err := types.NewOpen("leak")
+	if err != nil {
+		t.Fatal(err)
+	}
+	locals := []*syncertest.Local{syncertest.NewLocal("a"), syncertest.NewLocal("b")}
+	net := newPipes(t, fast, locals)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	for i, s := range net.list {
+		s.Add(g.ID(), locals[i].Join(g))
+		locals[i].OnChange(s.Changed)
+		go func() { done <- s.Run(ctx) }()
+	}
+	locals[0].Append(g.ID(), 20_000, 64)
+	begun := locals[1].Changed()
+	net.Connect(0, 1)
+	<-begun
+	cancel()
+	for range net.list {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	net.tasks.Wait() // the served streams of pipes belong to the test
+	goleak.VerifyNone(t, before)
+}
+
+// TestRandomBytesOnHost: garbage on the protocol of a real host ends its
+// stream, and nothing else.
+func TestRandomBytesOnHost(t *testing.T) {
+	c := syncertest.NewCluster(t, 2, onHosts)
+	c.Join(0)
+	c.Join(1)
+	n := c.Network.(*hosts)
+	rogue := newHost(t, syncertest.NewLocal("rogue"))
+	to := peer.AddrInfo{ID: n.hosts[0].ID(), Addrs: n.hosts[0].Addrs()}
+	if err := rogue.Connect(t.Context(), to); err != nil {
+		t.Fatal(err)
+	}
+	random := rand.NewChaCha8([32]byte{})
+	for range 50 {
+		st, err := rogue.NewStream(t.Context(), to.ID, syncer.Protocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		garbage := make([]byte, 1000)
+		random.Read(garbage) //nolint:errcheck // it never fails
+		st.Write(garbage)    //nolint:errcheck // the other end may have hung up
+		st.Reset()           //nolint:errcheck // the test is done with it
+	}
+	c.Locals[0].Append(c.Topic, 10, 16)
+	c.Connect(0, 1)
+	c.AwaitEqual(0, 1)
+}

@@ -1,0 +1,150 @@
+package syncer
+
+import (
+	"context"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// topic is what the syncer knows of a topic replicated here. Syncer.mu guards
+// all of it. A dormant topic has neither trouble nor waiting.
+type topic struct {
+	id       types.TopicID
+	key      types.Hash // in the digest
+	heads    types.Hash // heads hash of the local replica
+	changed  time.Time  // when heads last changed
+	probed   time.Time  // when all peers were last asked about it
+	replicas map[*peer]*replica
+	transfer *replica              // the one that is fetched from; nil: none
+	waiting  map[*replica]struct{} // for transfer to end
+	trouble  *trouble              // nil: none yet
+}
+
+// trouble is what status says beside the state.
+type trouble struct {
+	claims    map[cid.Cid]*claim
+	lastError string
+}
+
+// claim is a head that a peer says it has and that is not integrated here.
+type claim struct {
+	since time.Time
+	asked []Answer
+}
+
+// replica is what is known of one peer's copy of one topic. Syncer.mu guards
+// all of it.
+type replica struct {
+	peer  *peer
+	topic *topic
+
+	held     bool       // the peer says that it has the topic
+	paused   bool       // the peer says that it takes nothing new
+	heads    types.Hash // the heads hash that the peer last claimed
+	settled  types.Hash // the last claimed one all of whose heads are integrated here
+	asked    time.Time  // when the last comparison began
+	lastSync time.Time  // when settled was found to be so
+	exchange uint64     // the peer's last exchange that named the topic
+
+	failures  int       // in a row
+	notBefore time.Time // the back-off after them
+	unproven  bool      // the last failure was a claim that the peer does not serve
+
+	queued  bool      // in peer.queue
+	running bool      // a lane is at it
+	again   time.Time // when to compare again, asked for while running; zero: not
+	hint    bool      // gossip showed something unknown: if this peer fails, ask others
+}
+
+// inSync reports whether all that the peer last claimed is integrated here.
+func (r *replica) inSync() bool { return r.held && !r.lastSync.IsZero() && r.heads == r.settled }
+
+// hold notes that the peer has the topic, also if it had not when last asked.
+func (r *replica) hold() {
+	if !r.held {
+		r.held, r.failures, r.notBefore = true, 0, time.Time{}
+	}
+}
+
+// peer is a connected peer that speaks the protocol. Syncer.mu guards all of
+// it but ctx and id.
+type peer struct {
+	id     types.PeerID
+	ctx    context.Context // done when the peer is gone
+	cancel context.CancelFunc
+	lanes  int // streams open to it
+
+	replicas map[*topic]*replica
+	due      map[*replica]time.Time // comparisons to come
+	queue    []*replica             // comparisons whose time has come
+
+	exchanged   bool      // the first exchange about all topics has ended
+	exchangeDue time.Time // the next one
+	exchanging  bool
+	exchange    uint64 // number of the last one begun
+	failures    int    // of exchanges in a row
+	// walkedOwn and walkedTheirs are roots whose lists were compared without
+	// finding anything to fetch.
+	walkedOwn, walkedTheirs types.Hash
+
+	offers   map[*topic]struct{} // to be told of new heads
+	offerDue time.Time           // not before
+	offering bool
+}
+
+// replicaOf returns what is known of p's copy of t.
+func (p *peer) replicaOf(t *topic) *replica {
+	r := p.replicas[t]
+	if r == nil {
+		r = &replica{peer: p, topic: t}
+		p.replicas[t] = r
+		t.replicas[p] = r
+	}
+	return r
+}
+
+func (p *peer) forget(r *replica) {
+	delete(p.replicas, r.topic)
+	delete(p.due, r)
+	delete(p.offers, r.topic)
+	delete(r.topic.replicas, p)
+	delete(r.topic.waiting, r)
+}
+
+// job is one thing that a lane does with a peer.
+type job struct {
+	replica  *replica // compare, and fetch what is missing
+	exchange bool     // compare all topics
+	offer    *topic   // tell of new heads
+}
+
+// nextJob takes the next job for a lane, if there is one at now. An offer
+// comes first, being small, then the comparison of all topics.
+func (p *peer) nextJob(now time.Time, iv Intervals) (job, bool) {
+	if len(p.offers) > 0 && !p.offering && !now.Before(p.offerDue) {
+		for t := range p.offers {
+			delete(p.offers, t)
+			p.offering, p.offerDue = true, now.Add(iv.Offer)
+			return job{offer: t}, true
+		}
+	}
+	if !p.exchanging && !now.Before(p.exchangeDue) {
+		p.exchanging = true
+		p.exchange++
+		return job{exchange: true}, true
+	}
+	for len(p.queue) > 0 {
+		r := p.queue[0]
+		p.queue = p.queue[1:]
+		r.queued = false
+		if p.replicas[r.topic] != r {
+			continue // the topic was removed meanwhile
+		}
+		r.running, r.asked = true, now
+		return job{replica: r}, true
+	}
+	return job{}, false
+}

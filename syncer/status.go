@@ -1,0 +1,224 @@
+package syncer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// State is where a topic stands with respect to its replicas elsewhere.
+type State string
+
+// The states of a topic. StateUnsupported is for others to report: such a
+// topic is not replicated.
+const (
+	StateSynced      State = "synced"  // the last exchange with each connected replica is complete and integrated
+	StateSyncing     State = "syncing" // fetching, or about to compare for the first time
+	StateBehind      State = "behind"  // a replica has something that is missing here
+	StateStalled     State = "stalled" // and no replica could be made to give it
+	StateAlone       State = "alone"   // no replica is connected
+	StatePaused      State = "paused"  // this node takes nothing new
+	StateUnsupported State = "unsupported"
+)
+
+// TopicStatus explains how a topic stands.
+type TopicStatus struct {
+	State     State
+	Reason    string // for people
+	Replicas  []ReplicaStatus
+	Fetching  types.PeerID // whom the topic is being fetched from; empty: no one
+	Missing   []Missing    // what replicas claim and have not served, oldest first
+	Offenders []Offence    // what peers did wrong in this topic or before they named one, last first
+	LastError string       // of the last exchange that failed, until one succeeds
+}
+
+// ReplicaStatus is what is known of a connected peer's copy of a topic.
+type ReplicaStatus struct {
+	Peer      types.PeerID
+	InSync    bool      // all that it last claimed is integrated here
+	Paused    bool      // it takes nothing new
+	Unproven  bool      // it claims heads that it does not serve
+	LastSync  time.Time // when it was last found in sync; zero: never
+	HeadsHash types.Hash
+}
+
+// Missing is a head that was claimed and is not integrated here.
+type Missing struct {
+	CID   cid.Cid
+	Since time.Time
+	Asked []Answer
+}
+
+// Answer is what became of asking a peer for something.
+type Answer struct {
+	Peer   types.PeerID
+	Answer string // for people
+}
+
+// Status returns how a topic stands. The error is types.ErrNotFound for one
+// that was not added, or a failure of Local.
+func (s *Syncer) Status(id types.TopicID) (TopicStatus, error) {
+	h, err := s.local.Heads(id)
+	if err != nil {
+		return TopicStatus{}, fmt.Errorf("status of %s: %w", id, err)
+	}
+	if err := s.dropIntegrated(id); err != nil {
+		return TopicStatus{}, fmt.Errorf("status of %s: %w", id, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.topics[id]
+	if t == nil {
+		return TopicStatus{}, fmt.Errorf("status of %s: %w", id, types.ErrNotFound)
+	}
+	st := t.status()
+	for _, o := range s.offences {
+		if o.Topic == id || !o.Topic.Defined() {
+			st.Offenders = append(st.Offenders, *o)
+		}
+	}
+	slices.SortFunc(st.Offenders, func(a, b Offence) int { return b.Last.Compare(a.Last) })
+	st.State, st.Reason = s.judge(t, st)
+	if h.Paused {
+		st.State, st.Reason = StatePaused, "this node serves the topic but takes nothing new"
+	}
+	return st, nil
+}
+
+// dropIntegrated forgets the missing heads that were integrated meanwhile.
+func (s *Syncer) dropIntegrated(id types.TopicID) error {
+	claimed := s.openClaims(id)
+	if len(claimed) == 0 {
+		return nil
+	}
+	missing, err := s.local.Missing(id, claimed)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.topics[id]; t != nil && t.trouble != nil {
+		for _, c := range claimed {
+			if !slices.Contains(missing, c) {
+				delete(t.trouble.claims, c)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Syncer) openClaims(id types.TopicID) []cid.Cid {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.topics[id]
+	if t == nil || t.trouble == nil {
+		return nil
+	}
+	claimed := make([]cid.Cid, 0, len(t.trouble.claims))
+	for c := range t.trouble.claims {
+		claimed = append(claimed, c)
+	}
+	return claimed
+}
+
+// status returns what t itself knows.
+func (t *topic) status() TopicStatus {
+	var st TopicStatus
+	for _, r := range t.replicas {
+		if !r.held {
+			continue
+		}
+		st.Replicas = append(st.Replicas, ReplicaStatus{
+			Peer:      r.peer.id,
+			InSync:    r.inSync(),
+			Paused:    r.paused,
+			Unproven:  r.unproven,
+			LastSync:  r.lastSync,
+			HeadsHash: r.heads,
+		})
+	}
+	slices.SortFunc(st.Replicas, func(a, b ReplicaStatus) int { return strings.Compare(string(a.Peer), string(b.Peer)) })
+	if t.transfer != nil {
+		st.Fetching = t.transfer.peer.id
+	}
+	if t.trouble == nil {
+		return st
+	}
+	st.LastError = t.trouble.lastError
+	for c, entry := range t.trouble.claims {
+		st.Missing = append(st.Missing, Missing{CID: c, Since: entry.since, Asked: slices.Clone(entry.asked)})
+	}
+	slices.SortFunc(st.Missing, func(a, b Missing) int {
+		if order := a.Since.Compare(b.Since); order != 0 {
+			return order
+		}
+		return types.CompareCIDs(a.CID, b.CID)
+	})
+	return st
+}
+
+// judge names the state that st describes. A peer that is paused, or claims
+// what it does not serve, has no say in it as long as another has. The caller
+// holds s.mu.
+func (s *Syncer) judge(t *topic, st TopicStatus) (State, string) {
+	var in, trying, failing, unproven, paused int
+	for _, r := range t.replicas {
+		switch {
+		case !r.held:
+		case r.paused && !r.inSync():
+			paused++
+		case r.unproven:
+			unproven++
+		case r.inSync():
+			in++
+		case r.failures > 0:
+			failing++
+		default:
+			trying++
+		}
+	}
+	rest := without(paused, "paused") + without(unproven, "claiming what they do not serve")
+	switch {
+	case st.Fetching != "":
+		return StateSyncing, "fetching from " + st.Fetching.String()
+	case trying > 0:
+		return StateBehind, fmt.Sprintf("%d of %d connected replicas have something new%s", trying, len(st.Replicas), rest)
+	case failing > 0 && in > 0:
+		return StateBehind, fmt.Sprintf("the last exchange with %d of %d connected replicas failed: %s", failing, len(st.Replicas), st.LastError)
+	case in > 0:
+		if n := s.newcomers(); n > 0 {
+			return StateSyncing, fmt.Sprintf("comparing with %d newly connected peers", n)
+		}
+		return StateSynced, fmt.Sprintf("all that %d connected replicas have is integrated%s", in, rest)
+	case failing+unproven > 0:
+		return StateStalled, fmt.Sprintf("none of %d connected replicas gave what is missing: %s", len(st.Replicas), st.LastError)
+	case s.newcomers() > 0:
+		return StateSyncing, fmt.Sprintf("comparing with %d newly connected peers", s.newcomers())
+	case paused > 0:
+		return StateAlone, fmt.Sprintf("%d connected replicas, all paused", paused)
+	}
+	return StateAlone, fmt.Sprintf("none of %d connected peers has the topic", len(s.peers))
+}
+
+func without(n int, why string) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", without %d %s", n, why)
+}
+
+// newcomers counts the peers whose first exchange has not ended.
+func (s *Syncer) newcomers() int {
+	n := 0
+	for _, p := range s.peers {
+		if !p.exchanged {
+			n++
+		}
+	}
+	return n
+}
