@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // lines returns n payloads, one a line.
@@ -157,4 +158,29 @@ func snapshot(t *testing.T, dir string) map[string]string {
 		}
 	}
 	return files
+}
+
+// BenchmarkProcess publishes 10,000 events of 255 bytes through `pub --lines`, and
+// has a fresh process join them: from `topic join` to holding all.
+func BenchmarkProcess(b *testing.B) {
+	const events = 10000
+	var pub, join time.Duration
+	for b.Loop() {
+		first := startDaemon(b, b.TempDir())
+		begun := time.Now()
+		first.run(lines(events), "pub", topicName, "--lines")
+		pub += time.Since(begun)
+		late := startDaemon(b, b.TempDir(), first)
+		begun = time.Now()
+		late.run(nil, "topic", "join", topicName)
+		late.run(nil, "topic", "wait", topicName, "--events", fmt.Sprint(events))
+		join += time.Since(begun)
+		if h := equal(b, events, first, late); h.Events != events {
+			b.Fatalf("%d events", h.Events)
+		}
+		first.stop()
+		late.stop()
+	}
+	b.ReportMetric(pub.Seconds()/float64(b.N), "s/pub")
+	b.ReportMetric(join.Seconds()/float64(b.N), "s/join")
 }

@@ -138,7 +138,7 @@ func onHeads(lie func(*pb.HeadsAnswer)) func(*pb.Response) []*pb.Response {
 	}
 }
 
-// TestLiars: every lie ends the exchange with an offence and harms no one else.
+// TestLiars guards against defect 5, received bytes that are never hashed: every lie ends the exchange with an offence and harms no one else.
 // Own is the number of events that the victim has: 0 makes it pull events, 1500
 // CIDs.
 func TestLiars(t *testing.T) {
