@@ -65,6 +65,9 @@ type Config struct {
 	MinFree int64
 	// Log takes the node's log; nil: nothing is logged.
 	Log *slog.Logger
+	// Locked, when set, is called once Dir is locked, before anything else in
+	// it is read or written. Its error ends the opening.
+	Locked func() error
 }
 
 // StrangerLimits bounds the topics that a node keeps though nobody here joined

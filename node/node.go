@@ -115,6 +115,11 @@ func (n *Node) openStore() error {
 		return err
 	}
 	n.onClose(lock.Release)
+	if n.cfg.Locked != nil {
+		if err := n.cfg.Locked(); err != nil {
+			return err
+		}
+	}
 	storeDir := filepath.Join(n.cfg.Dir, storeName)
 	if n.key, err = loadIdentity(n.cfg.Dir, storeDir); err != nil {
 		return err

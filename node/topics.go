@@ -29,7 +29,7 @@ func (n *Node) Join(ctx context.Context, ref string) (*Topic, error) {
 	if g == nil {
 		t := n.topics.get(r.ID)
 		if t == nil {
-			return nil, fmt.Errorf("topic %s is not held here, and its genesis is unknown: %w", ref, types.ErrNotFound)
+			return nil, fmt.Errorf("topic %s: %w on this node, and only its genesis would say what to join", ref, types.ErrNotFound)
 		}
 		g = t.Genesis()
 	}
@@ -117,7 +117,7 @@ func (n *Node) Find(ref string) (*Topic, error) {
 	}
 	t := n.topics.get(r.ID)
 	if t == nil {
-		return nil, fmt.Errorf("topic %q is not held here: %w", ref, types.ErrNotFound)
+		return nil, fmt.Errorf("topic %q: %w on this node", ref, types.ErrNotFound)
 	}
 	return t, nil
 }
@@ -137,7 +137,7 @@ func (n *Node) Get(id cid.Cid) (*types.Event, *Topic, error) {
 		return nil, nil, fmt.Errorf("get %s: %w", id, err)
 	}
 	if events[0] == nil {
-		return nil, nil, fmt.Errorf("event %s: %w", id, types.ErrNotFound)
+		return nil, nil, fmt.Errorf("event %s: %w on this node", id, types.ErrNotFound)
 	}
 	return events[0], n.topics.get(events[0].Topic), nil
 }

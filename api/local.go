@@ -1,0 +1,364 @@
+package api
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/cairn-p2p/cairn/crdt"
+	"github.com/cairn-p2p/cairn/node"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// Local is the Service of a node in this process.
+type Local struct {
+	node    *node.Node
+	version string
+}
+
+var _ Service = (*Local)(nil)
+
+// NewLocal returns the service of n, whose release is version. It does not own
+// n.
+func NewLocal(n *node.Node, version string) *Local { return &Local{node: n, version: version} }
+
+// Status implements Service.
+func (l *Local) Status(context.Context) (*Status, error) {
+	key := l.node.Publisher()
+	return &Status{
+		PeerID:        l.node.ID().String(),
+		Version:       l.version,
+		Network:       l.node.Network(),
+		Addrs:         list(l.node.Addrs()),
+		Peers:         len(l.node.Peers()),
+		Topics:        len(l.node.Topics()),
+		UptimeSeconds: int64(l.node.Uptime() / time.Second),
+		PublicKey:     key[:],
+	}, nil
+}
+
+// Peers implements Service.
+func (l *Local) Peers(context.Context) ([]Peer, error) {
+	peers := []Peer{}
+	for _, p := range l.node.Peers() {
+		peers = append(peers, Peer{
+			Peer:      p.ID.String(),
+			Addrs:     list(p.Addrs),
+			Direction: p.Direction,
+			LatencyMS: p.Latency.Round(time.Millisecond).Milliseconds(),
+			Topics:    p.Topics,
+		})
+	}
+	return peers, nil
+}
+
+// Connect implements Service.
+func (l *Local) Connect(ctx context.Context, addr string) error { return l.node.Connect(ctx, addr) }
+
+// Join implements Service.
+func (l *Local) Join(ctx context.Context, topic string) (*Topic, error) {
+	t, err := l.node.Join(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	return describe(ctx, t)
+}
+
+// Leave implements Service.
+func (l *Local) Leave(ctx context.Context, topic string) (*Topic, error) {
+	if err := l.node.Leave(ctx, topic); err != nil {
+		return nil, err
+	}
+	t, err := l.node.Find(topic)
+	if err != nil {
+		return nil, err
+	}
+	return describe(ctx, t)
+}
+
+// Topics implements Service.
+func (l *Local) Topics(ctx context.Context) ([]Topic, error) {
+	topics := []Topic{}
+	for _, t := range l.node.Topics() {
+		row, err := describe(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		topics = append(topics, *row)
+	}
+	return topics, nil
+}
+
+func describe(ctx context.Context, t *node.Topic) (*Topic, error) {
+	s, err := t.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Topic{
+		Topic:   t.Name(),
+		TopicID: t.ID().String(),
+		Joined:  t.Joined(),
+		State:   s.State,
+		Events:  s.Events,
+		Heads:   headTexts(s.Heads),
+	}, nil
+}
+
+// Heads implements Service.
+func (l *Local) Heads(ctx context.Context, topic string) (*Heads, error) {
+	t, err := l.node.Find(topic)
+	if err != nil {
+		return nil, err
+	}
+	s, err := t.State(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("heads of %q: %w", t.Name(), err)
+	}
+	return &Heads{
+		Topic:     t.Name(),
+		TopicID:   t.ID().String(),
+		Heads:     headTexts(s.Heads),
+		HeadsHash: hex.EncodeToString(s.HeadsHash[:]),
+		Events:    s.Events,
+	}, nil
+}
+
+// TopicStatus implements Service.
+func (l *Local) TopicStatus(ctx context.Context, topic string) (*TopicStatus, error) {
+	t, err := l.node.Find(topic)
+	if err != nil {
+		return nil, err
+	}
+	s, err := t.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return statusRow(t, s), nil
+}
+
+// Wait implements Service.
+func (l *Local) Wait(ctx context.Context, topic string, until Until) (*TopicStatus, error) {
+	t, err := l.node.Find(topic)
+	if err != nil {
+		return nil, err
+	}
+	s, err := t.Wait(ctx, func(s node.Status) bool {
+		return s.Events >= until.Events && (!until.Synced || s.State == node.Synced)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("wait for %q, which has %d events and is %s: %w", t.Name(), s.Events, s.State, err)
+	}
+	return statusRow(t, s), nil
+}
+
+// Publish implements Service.
+func (l *Local) Publish(ctx context.Context, topic string, drafts []Draft) ([]string, error) {
+	batch := make([]crdt.Draft, len(drafts))
+	for i, d := range drafts {
+		if err := d.Check(); err != nil {
+			return nil, fmt.Errorf("draft %d: %w", i, err)
+		}
+		batch[i] = crdt.Draft{Payload: d.Payload, Tags: d.Tags}
+	}
+	t, err := l.node.Join(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	if len(batch) == 0 {
+		return []string{}, nil
+	}
+	events, err := t.AppendBatch(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	cids := make([]string, len(events))
+	for i, e := range events {
+		cids[i] = e.CID.String()
+	}
+	return cids, nil
+}
+
+// Check holds a draft to the limits. The error is types.ErrInvalidArgument.
+func (d Draft) Check() error {
+	if len(d.Payload) > types.MaxPayload {
+		return fmt.Errorf("%w: payload of %d bytes, limit %d", types.ErrInvalidArgument, len(d.Payload), types.MaxPayload)
+	}
+	tags := slices.Clone(d.Tags)
+	slices.Sort(tags)
+	if err := types.CheckTags(slices.Compact(tags)); err != nil {
+		return fmt.Errorf("%w: %w", types.ErrInvalidArgument, err)
+	}
+	return nil
+}
+
+// Event implements Service.
+func (l *Local) Event(_ context.Context, id string) (*Event, error) {
+	c, err := types.ParseCID(id)
+	if err != nil {
+		return nil, err
+	}
+	e, t, err := l.node.Get(c)
+	if err != nil {
+		return nil, err
+	}
+	row := eventRow(t.Name(), e)
+	return &row, nil
+}
+
+// Query implements Service.
+func (l *Local) Query(ctx context.Context, topic string, q Query) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		selected, err := q.parse()
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		t, err := l.node.Find(topic)
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		name := t.Name()
+		for e, err := range t.Query(selected) {
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				yield(Event{}, fmt.Errorf("query %q: %w", name, err))
+				return
+			}
+			if !yield(eventRow(name, e), nil) {
+				return
+			}
+		}
+	}
+}
+
+// Subscribe implements Service.
+func (l *Local) Subscribe(ctx context.Context, topic, from string) iter.Seq2[Delivery, error] {
+	return func(yield func(Delivery, error) bool) {
+		t, begin, err := l.subscription(ctx, topic, from)
+		if err != nil {
+			yield(Delivery{}, err)
+			return
+		}
+		first := Delivery{}
+		if begin != (types.Cursor{}) {
+			first.Cursor = begin.String()
+		}
+		if !yield(first, nil) {
+			return
+		}
+		for d, err := range t.Subscribe(ctx, begin) {
+			if err != nil {
+				yield(Delivery{}, fmt.Errorf("subscribe to %q: %w", t.Name(), err))
+				return
+			}
+			if !yield(Delivery{Event: eventRow(t.Name(), d.Event), Cursor: d.Cursor.String()}, nil) {
+				return
+			}
+		}
+		yield(Delivery{}, context.Cause(ctx))
+	}
+}
+
+// subscription joins the topic and finds where in its log to begin.
+func (l *Local) subscription(ctx context.Context, topic, from string) (*node.Topic, types.Cursor, error) {
+	begin, err := parseFrom(from)
+	if err != nil {
+		return nil, begin, err
+	}
+	t, err := l.node.Join(ctx, topic)
+	if err == nil && from == FromNow {
+		begin, err = t.End()
+	}
+	return t, begin, err
+}
+
+// CheckFrom reports whether a subscription can begin at from, as far as that can
+// be said without a node. The error is types.ErrInvalidCursor.
+func CheckFrom(from string) error {
+	_, err := parseFrom(from)
+	return err
+}
+
+// parseFrom returns the cursor in from, or the zero one for FromStart and
+// FromNow.
+func parseFrom(from string) (types.Cursor, error) {
+	if from == FromStart || from == FromNow {
+		return types.Cursor{}, nil
+	}
+	c, err := types.ParseCursor(from)
+	if err == nil && c == (types.Cursor{}) { // no node gives this one
+		err = fmt.Errorf("%w: %q is of no log", types.ErrInvalidCursor, from)
+	}
+	return c, err
+}
+
+func statusRow(t *node.Topic, s node.Status) *TopicStatus {
+	row := &TopicStatus{
+		Topic:     t.Name(),
+		TopicID:   t.ID().String(),
+		State:     s.State,
+		Reason:    s.Reason,
+		Events:    s.Events,
+		Heads:     headTexts(s.Heads),
+		HeadsHash: hex.EncodeToString(s.HeadsHash[:]),
+		Pending:   s.Pending,
+		Missing:   []Missing{},
+		Peers:     []Replica{},
+	}
+	for _, m := range s.Missing {
+		missing := Missing{CID: m.CID.String(), Since: Time{m.Since}, Asked: []Asked{}}
+		for _, a := range m.Asked {
+			missing.Asked = append(missing.Asked, Asked{Peer: a.Peer.String(), Answer: a.Answer})
+		}
+		row.Missing = append(row.Missing, missing)
+	}
+	for _, p := range s.Peers {
+		replica := Replica{Peer: p.Peer.String(), InSync: p.InSync, LastSync: Time{p.LastSync}}
+		if p.HeadsHash != (types.Hash{}) {
+			replica.HeadsHash = hex.EncodeToString(p.HeadsHash[:])
+		}
+		row.Peers = append(row.Peers, replica)
+	}
+	return row
+}
+
+func eventRow(topic string, e *types.Event) Event {
+	return Event{
+		CID:       e.CID.String(),
+		Topic:     topic,
+		TopicID:   e.Topic.String(),
+		Publisher: e.Publisher.String(),
+		Seq:       e.Seq,
+		Height:    e.Height,
+		Time:      Time{time.Unix(0, e.Time).UTC()},
+		Links:     cidTexts(e.Links),
+		Tags:      list(e.Tags),
+		Payload:   list(e.Payload),
+	}
+}
+
+func cidTexts(cids []cid.Cid) []string {
+	texts := make([]string, len(cids))
+	for i, c := range cids {
+		texts[i] = c.String()
+	}
+	return texts
+}
+
+// headTexts returns the CIDs of heads in the order of their bytes.
+func headTexts(heads []types.Head) []string {
+	cids := make([]cid.Cid, len(heads))
+	for i, h := range heads {
+		cids[i] = h.CID
+	}
+	types.SortCIDs(cids)
+	return cidTexts(cids)
+}

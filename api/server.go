@@ -1,0 +1,115 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+	"connectrpc.com/grpcreflect"
+
+	"github.com/cairn-p2p/cairn/api/cairn/v1/cairnv1connect"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// Limits of the server.
+const (
+	// maxRequest is the size in bytes of the largest request: the largest
+	// payload in JSON's base64 with its tags, and room around it.
+	maxRequest = types.MaxFrame
+	// headerTimeout bounds how long a request's head may take.
+	headerTimeout = 10 * time.Second
+	// idleTimeout is how long an idle connection is kept.
+	idleTimeout = 2 * time.Minute
+	// maxHeader is the size in bytes of the largest head of a request.
+	maxHeader = 64 << 10
+	// drainTimeout bounds how long requests may go on after the server was
+	// told to stop. It leaves the node time to close within its 5 seconds.
+	drainTimeout = 2 * time.Second
+)
+
+// Serve answers requests on l with svc until ctx ends. Then it accepts no more,
+// ends the calls that wait for something, lets the others finish for up to two
+// seconds, and returns nil. It owns l. log takes what goes wrong; nil: nothing
+// is logged.
+func Serve(ctx context.Context, l net.Listener, svc Service, log *slog.Logger) error {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	server := &http.Server{
+		Handler:           newHandler(ctx, svc),
+		Protocols:         protocols,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	drained := make(chan error, 1)
+	serving, done := context.WithCancel(ctx)
+	defer done()
+	go func() {
+		<-serving.Done()
+		drained <- drain(server)
+	}()
+	err := server.Serve(l)
+	done()
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	if err := errors.Join(err, <-drained); err != nil {
+		return fmt.Errorf("serve API: %w", err)
+	}
+	return nil
+}
+
+// drain lets the server's requests finish, and cuts off what takes too long.
+func drain(server *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close()
+	}
+	return err
+}
+
+// newHandler returns the whole HTTP surface. draining ends when the server
+// stops.
+func newHandler(draining context.Context, svc Service) http.Handler {
+	options := []connect.HandlerOption{connect.WithReadMaxBytes(maxRequest)}
+	for _, name := range jsonNames {
+		options = append(options, connect.WithCodec(jsonCodec{name}))
+	}
+	mux := http.NewServeMux()
+	mux.Handle(cairnv1connect.NewNodeServiceHandler(&handler{svc: svc, draining: draining}, options...))
+	reflector := grpcreflect.NewStaticReflector(cairnv1connect.NodeServiceName)
+	mux.Handle(grpcreflect.NewHandlerV1(reflector))
+	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
+	return guard(withController(mux))
+}
+
+// controllerKey is the context key of the request's http.ResponseController.
+type controllerKey struct{}
+
+// withController puts the controller of each request into its context.
+func withController(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := context.WithValue(r.Context(), controllerKey{}, http.NewResponseController(w))
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// stopReading makes a pending read of the request's body fail, so that the
+// goroutine that reads it can be waited for.
+func stopReading(ctx context.Context) {
+	if c, ok := ctx.Value(controllerKey{}).(*http.ResponseController); ok {
+		c.SetReadDeadline(time.Now()) //nolint:errcheck // then the client's end, or the handler's, ends the read
+	}
+}

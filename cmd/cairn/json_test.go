@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cairn-p2p/cairn/api"
+	"github.com/cairn-p2p/cairn/node"
+)
+
+// What follows are the shapes that scripts rely on, in order. They repeat those
+// of package api on purpose: changing one of those must fail here.
+type (
+	statusShape struct {
+		PeerID        string   `json:"peer_id"`
+		Version       string   `json:"version"`
+		Network       string   `json:"network"`
+		Addrs         []string `json:"addrs"`
+		Peers         int      `json:"peers"`
+		Topics        int      `json:"topics"`
+		UptimeSeconds int64    `json:"uptime_seconds"`
+	}
+	eventShape struct {
+		CID       string   `json:"cid"`
+		Topic     string   `json:"topic"`
+		TopicID   string   `json:"topic_id"`
+		Publisher string   `json:"publisher"`
+		Seq       uint64   `json:"seq"`
+		Height    uint64   `json:"height"`
+		Time      string   `json:"time"`
+		Links     []string `json:"links"`
+		Tags      []string `json:"tags"`
+		Payload   []byte   `json:"payload"`
+	}
+	deliveryShape struct {
+		eventShape
+		Cursor string `json:"cursor"`
+	}
+	headsShape struct {
+		Topic     string   `json:"topic"`
+		TopicID   string   `json:"topic_id"`
+		Heads     []string `json:"heads"`
+		HeadsHash string   `json:"heads_hash"`
+		Events    uint64   `json:"events"`
+	}
+	topicShape struct {
+		Topic   string   `json:"topic"`
+		TopicID string   `json:"topic_id"`
+		Joined  bool     `json:"joined"`
+		State   string   `json:"state"`
+		Events  uint64   `json:"events"`
+		Heads   []string `json:"heads"`
+	}
+	topicStatusShape struct {
+		Topic     string   `json:"topic"`
+		TopicID   string   `json:"topic_id"`
+		State     string   `json:"state"`
+		Reason    string   `json:"reason"`
+		Events    uint64   `json:"events"`
+		Heads     []string `json:"heads"`
+		HeadsHash string   `json:"heads_hash"`
+		Pending   int      `json:"pending"`
+		Missing   []struct {
+			CID   string  `json:"cid"`
+			Since *string `json:"since"`
+			Asked []struct {
+				Peer   string `json:"peer"`
+				Answer string `json:"answer"`
+			} `json:"asked"`
+		} `json:"missing"`
+		Peers []struct {
+			Peer      string  `json:"peer"`
+			InSync    bool    `json:"in_sync"`
+			LastSync  *string `json:"last_sync"`
+			HeadsHash string  `json:"heads_hash"`
+		} `json:"peers"`
+	}
+	peerShape struct {
+		Peer      string   `json:"peer"`
+		Addrs     []string `json:"addrs"`
+		Direction string   `json:"direction"`
+		LatencyMS int64    `json:"latency_ms"`
+		Topics    int      `json:"topics"`
+	}
+	keyShape struct {
+		PeerID    string `json:"peer_id"`
+		PublicKey string `json:"public_key"`
+	}
+)
+
+// testNode is a node with its API, in this process.
+type testNode struct{ api, p2p string }
+
+func startNode(t *testing.T) testNode {
+	t.Helper()
+	n, err := node.Open(t.Context(), node.Config{Listen: []string{"/ip4/127.0.0.1/tcp/0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := api.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- api.Serve(ctx, l, api.NewLocal(n, "v0"), nil) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return testNode{api: l.Addr().String(), p2p: n.Addrs()[0]}
+}
+
+// cairn runs a command line that must succeed and returns its stdout.
+func (n testNode) cairn(t *testing.T, args ...string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	args = append([]string{"--timeout", "20s"}, args...)
+	getenv := func(name string) string { return map[string]string{"CAIRN_API": n.api}[name] }
+	if code := run(args, strings.NewReader("a\n<b>\n"), &stdout, &stderr, getenv); code != exitOK {
+		t.Fatalf("cairn %q: exit code %d: %s", args, code, stderr.String())
+	}
+	return stdout.String()
+}
+
+// wantShape fails the test unless text is JSON of exactly the shape T: it must
+// decode into T, and T must encode to it again.
+func wantShape[T any](t *testing.T, text string) T {
+	t.Helper()
+	var v T
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	if d.More() {
+		t.Fatalf("%s: more than one document", text)
+	}
+	var got bytes.Buffer
+	if err := json.Compact(&got, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	want, err := marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != string(want) {
+		t.Errorf("got  %s\nwant %s", got.String(), want)
+	}
+	if strings.Contains(string(want), ":null") && !strings.Contains(string(want), `"last_sync":null`) {
+		t.Errorf("%s: null where a value belongs", want)
+	}
+	return v
+}
+
+func TestShapes(t *testing.T) {
+	n := startNode(t)
+	cids := strings.Fields(n.cairn(t, "pub", "t", "--lines", "--tag", "x"))
+	n.cairn(t, "topic", "join", "empty")
+
+	wantShape[statusShape](t, n.cairn(t, "status", "-o", "json"))
+	wantShape[keyShape](t, n.cairn(t, "key", "show", "-o", "json"))
+	wantShape[versionRow](t, n.cairn(t, "version", "-o", "json"))
+	wantShape[[]peerShape](t, n.cairn(t, "peer", "ls", "-o", "json"))
+	for _, topic := range []string{"t", "empty"} {
+		wantShape[headsShape](t, n.cairn(t, "topic", "heads", topic, "-o", "json"))
+		wantShape[topicStatusShape](t, n.cairn(t, "topic", "status", topic, "-o", "json"))
+		wantShape[topicStatusShape](t, n.cairn(t, "topic", "wait", topic, "--events", "0", "-o", "ndjson"))
+		wantShape[topicShape](t, n.cairn(t, "topic", "join", topic, "-o", "json"))
+		wantShape[[]eventShape](t, n.cairn(t, "query", topic, "-o", "json"))
+	}
+	wantShape[[]topicShape](t, n.cairn(t, "topic", "ls", "-o", "json"))
+	wantShape[topicShape](t, n.cairn(t, "topic", "leave", "empty", "-o", "json"))
+	e := wantShape[eventShape](t, n.cairn(t, "get", cids[1], "-o", "json"))
+	if string(e.Payload) != "<b>" || e.Seq != 2 || e.Height != 2 || len(e.Links) != 1 || e.Links[0] != cids[0] {
+		t.Errorf("event %+v", e)
+	}
+	if at, err := time.Parse("2006-01-02T15:04:05.000000000Z", e.Time); err != nil || time.Since(at).Abs() > time.Minute {
+		t.Errorf("time %q", e.Time)
+	}
+	rows := strings.Split(strings.TrimSuffix(n.cairn(t, "query", "t", "-o", "ndjson"), "\n"), "\n")
+	if len(rows) != len(cids) {
+		t.Fatalf("%d rows, want %d", len(rows), len(cids))
+	}
+	for i, row := range rows {
+		if e := wantShape[eventShape](t, row); e.CID != cids[i] {
+			t.Errorf("row %d is %s, want %s", i, e.CID, cids[i])
+		}
+	}
+	deliveries := strings.Split(strings.TrimSuffix(n.cairn(t, "sub", "t", "--from", "start", "--count", "2", "-o", "ndjson"), "\n"), "\n")
+	for i, row := range deliveries {
+		if d := wantShape[deliveryShape](t, row); d.CID != cids[i] || strings.HasPrefix(d.Cursor, "-") || d.Cursor == "" {
+			t.Errorf("delivery %d is %+v", i, d)
+		}
+	}
+}
+
+// TestShapesOfPeers has what only a second node brings.
+func TestShapesOfPeers(t *testing.T) {
+	a, b := startNode(t), startNode(t)
+	a.cairn(t, "pub", "t", "x")
+	b.cairn(t, "topic", "join", "t")
+	b.cairn(t, "peer", "connect", a.p2p)
+	b.cairn(t, "topic", "wait", "t", "--events", "1", "--synced")
+	s := wantShape[topicStatusShape](t, b.cairn(t, "topic", "status", "t", "-o", "json"))
+	if len(s.Peers) != 1 || !s.Peers[0].InSync || s.Peers[0].LastSync == nil {
+		t.Errorf("status %+v", s)
+	}
+	peers := wantShape[[]peerShape](t, b.cairn(t, "peer", "ls", "-o", "json"))
+	if len(peers) != 1 || peers[0].Direction != "outbound" || len(peers[0].Addrs) == 0 {
+		t.Errorf("peers %+v", peers)
+	}
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/cairn-p2p/cairn/api"
+)
+
+// timeLayout is how tables show a moment, in UTC.
+const timeLayout = "2006-01-02 15:04:05Z"
+
+// eventTable is for rows that come one after another, so its widths are those
+// of what most cells hold.
+func eventTable[T any](event func(*T) *api.Event) table[T] {
+	cell := func(f func(*api.Event) string) func(*T) string {
+		return func(v *T) string { return f(event(v)) }
+	}
+	return table[T]{
+		{"CID", 59, cell(func(e *api.Event) string { return e.CID })},
+		{"HEIGHT", 7, cell(func(e *api.Event) string { return strconv.FormatUint(e.Height, 10) })},
+		{"TIME", len(timeLayout), cell(func(e *api.Event) string { return e.Time.UTC().Format(timeLayout) })},
+		{"PUBLISHER", 10, cell(func(e *api.Event) string { return shortPeer(e.Publisher) })},
+		{"TAGS", 8, cell(func(e *api.Event) string { return dash(strings.Join(e.Tags, ",")) })},
+		{"PAYLOAD", 0, cell(func(e *api.Event) string { return preview(e.Payload) })},
+	}
+}
+
+// shortPeer returns the end of a peer's id: all begin alike.
+func shortPeer(id string) string {
+	const shown = 8
+	if len(id) <= shown {
+		return id
+	}
+	return "…" + id[len(id)-shown:]
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func eventFields(e *api.Event) []field {
+	fields := []field{
+		{"cid", e.CID},
+		{"topic", e.Topic},
+		{"topic id", e.TopicID},
+		{"publisher", e.Publisher},
+		fieldf("seq", "%d", e.Seq),
+		fieldf("height", "%d", e.Height),
+		{"time", e.Time.String()},
+	}
+	fields = append(fields, listField("links", e.Links)...)
+	return append(fields, field{"tags", dash(strings.Join(e.Tags, ","))}, field{"payload", string(e.Payload)})
+}
+
+func topicTable() table[api.Topic] {
+	return table[api.Topic]{
+		{"TOPIC", 0, func(t *api.Topic) string { return t.Topic }},
+		{"STATE", 0, func(t *api.Topic) string { return t.State }},
+		{"JOINED", 0, func(t *api.Topic) string { return yesNo(t.Joined) }},
+		{"EVENTS", 0, func(t *api.Topic) string { return strconv.FormatUint(t.Events, 10) }},
+		{"HEADS", 0, func(t *api.Topic) string { return strconv.Itoa(len(t.Heads)) }},
+		{"ID", 0, func(t *api.Topic) string { return t.TopicID }},
+	}
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func peerTable() table[api.Peer] {
+	return table[api.Peer]{
+		{"PEER", 0, func(p *api.Peer) string { return p.Peer }},
+		{"DIRECTION", 0, func(p *api.Peer) string { return p.Direction }},
+		{"LATENCY", 0, func(p *api.Peer) string { return fmt.Sprintf("%d ms", p.LatencyMS) }},
+		{"TOPICS", 0, func(p *api.Peer) string { return strconv.Itoa(p.Topics) }},
+		{"ADDRESSES", 0, func(p *api.Peer) string { return strings.Join(p.Addrs, ",") }},
+	}
+}
+
+func headsFields(h *api.Heads) []field {
+	fields := []field{
+		{"topic", h.Topic},
+		{"topic id", h.TopicID},
+		fieldf("events", "%d", h.Events),
+		{"heads hash", h.HeadsHash},
+	}
+	return append(fields, listField("heads", h.Heads)...)
+}
+
+func topicStatusFields(s *api.TopicStatus) []field {
+	fields := []field{
+		{"topic", s.Topic},
+		{"topic id", s.TopicID},
+		{"state", s.State},
+		{"reason", dash(s.Reason)},
+		fieldf("events", "%d", s.Events),
+		fieldf("pending", "%d", s.Pending),
+		{"heads hash", s.HeadsHash},
+	}
+	fields = append(fields, listField("heads", s.Heads)...)
+	var missing, peers []string
+	for _, m := range s.Missing {
+		missing = append(missing, missingLine(m))
+	}
+	for _, p := range s.Peers {
+		peers = append(peers, replicaLine(p))
+	}
+	fields = append(fields, listField("missing", missing)...)
+	return append(fields, listField("peers", peers)...)
+}
+
+func missingLine(m api.Missing) string {
+	line := m.CID
+	if !m.Since.IsZero() {
+		line += " since " + m.Since.UTC().Format(timeLayout)
+	}
+	for i, asked := range m.Asked {
+		separator := ", "
+		if i == 0 {
+			separator = "; asked "
+		}
+		line += separator + shortPeer(asked.Peer) + ": " + asked.Answer
+	}
+	return line
+}
+
+func replicaLine(r api.Replica) string {
+	line := r.Peer + " differs"
+	if r.InSync {
+		line = r.Peer + " in sync"
+	}
+	if r.LastSync.IsZero() {
+		return line + ", never compared"
+	}
+	return line + ", compared " + r.LastSync.UTC().Format(timeLayout)
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cairn-p2p/cairn/api"
+	"github.com/cairn-p2p/cairn/node"
+)
+
+// stopTimeout is how long a node may take to stop before it is given up.
+// Nothing that was acknowledged is lost then: that is durable already.
+const stopTimeout = 4500 * time.Millisecond
+
+// errForced: a second signal, or stopTimeout, ended the node.
+var errForced = errors.New("stopped before everything was closed; acknowledged events are durable")
+
+// daemonFlags are the flags of run.
+type daemonFlags struct {
+	node.Config
+	api       string
+	replicate string
+}
+
+func newRun(a *app) *cobra.Command {
+	var f daemonFlags
+	cmd := &cobra.Command{
+		Use:   "run --data-dir DIR",
+		Short: "Run a node",
+		Long: `Run a node until SIGINT or SIGTERM; a second one forces it to stop.
+
+DIR is created if it is not there. Once the node answers, DIR/api.addr has the
+address of its API and DIR/p2p.addrs, which comes last, the multiaddresses that
+peers can dial, one a line. Both go when the node stops.`,
+		Args: cobra.NoArgs,
+		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
+			return a.runNode(ctx, f)
+		}),
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.Dir, "data-dir", "", "the node's data directory (required)")
+	flags.StringArrayVar(&f.Listen, "listen", node.DefaultListen(), "listen for peers at `MULTIADDR` (may be repeated)")
+	flags.StringVar(&f.api, "api", "", "serve the API at `HOST:PORT`, a loopback address (env CAIRN_API_LISTEN; default "+defaultAPIListen+")")
+	flags.StringArrayVar(&f.Bootstrap, "bootstrap", nil, "stay connected to the peer at `MULTIADDR` (may be repeated)")
+	flags.StringVar(&f.Network, "network", node.DefaultNetwork, "the network's `NAME`: nodes of different networks ignore each other")
+	flags.StringVar(&f.replicate, "replicate", "joined", "which topics to keep: joined, or all that gossip tells of")
+	return cmd
+}
+
+// config checks the flags and returns what they say.
+func (f daemonFlags) config(log *slog.Logger) (node.Config, error) {
+	cfg := f.Config
+	cfg.Log = log
+	switch f.replicate {
+	case "joined":
+		cfg.Replicate = node.Joined
+	case "all":
+		cfg.Replicate = node.All
+	default:
+		return cfg, usagef("--replicate %q: want joined or all", f.replicate)
+	}
+	if cfg.Dir == "" {
+		return cfg, usagef("--data-dir is required")
+	}
+	if cfg.Network == "" {
+		return cfg, usagef("--network is empty")
+	}
+	if err := api.CheckListen(f.api); err != nil {
+		return cfg, err
+	}
+	return cfg, cfg.Validate()
+}
+
+// runNode runs a node from start to stop. ctx bounds only the start.
+func (a *app) runNode(ctx context.Context, f daemonFlags) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: a.level}))
+	f.api = firstOf(f.api, a.getenv("CAIRN_API_LISTEN"), defaultAPIListen)
+	cfg, err := f.config(log)
+	if err != nil {
+		return err
+	}
+	return (&daemon{cfg: cfg, api: f.api, signals: signals, log: log}).run(ctx)
+}
+
+// daemon is a node with its API.
+type daemon struct {
+	cfg     node.Config
+	api     string
+	signals <-chan os.Signal
+	log     *slog.Logger
+
+	node  *node.Node
+	addrs addrFiles
+}
+
+// run starts the daemon, waits for a signal, and stops it.
+func (d *daemon) run(ctx context.Context) error {
+	started := make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var listener net.Listener
+	go func() {
+		var err error
+		listener, err = d.start(ctx)
+		started <- err
+	}()
+	select {
+	case err := <-started:
+		if err != nil {
+			return err
+		}
+	case s := <-d.signals:
+		d.log.Info("stopping before the start is done", "signal", s.String())
+		cancel()
+		return d.awaitStop(func() error {
+			if err := <-started; err != nil {
+				return nil // what was opened is closed
+			}
+			return errors.Join(listener.Close(), d.node.Close())
+		})
+	}
+	return d.serve(listener)
+}
+
+// start opens the node and the API's listener. The data directory is locked
+// before anything in it is touched.
+func (d *daemon) start(ctx context.Context) (net.Listener, error) {
+	d.addrs = addrFiles{dir: d.cfg.Dir}
+	d.cfg.Locked = d.addrs.remove // those of a node that was killed
+	n, err := node.Open(ctx, d.cfg)
+	if err != nil {
+		return nil, err
+	}
+	d.node = n
+	l, err := api.Listen(d.api)
+	if err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return l, nil
+}
+
+// serve answers the API until a signal comes, then stops everything.
+func (d *daemon) serve(l net.Listener) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	served := make(chan error, 1)
+	go func() { served <- api.Serve(ctx, l, api.NewLocal(d.node, version().Version), d.log) }()
+	failed := d.addrs.write(l.Addr().String(), d.node.Addrs())
+	if failed == nil {
+		d.log.Info("ready", "peer", d.node.ID().String(), "api", l.Addr().String(), "data", d.cfg.Dir)
+		select {
+		case s := <-d.signals:
+			d.log.Info("stopping", "signal", s.String())
+		case failed = <-served:
+			served <- nil
+		case <-d.node.Done(): // a part of it failed: Close says which
+		}
+	}
+	return d.awaitStop(func() error {
+		err := errors.Join(failed, d.addrs.remove())
+		cancel()
+		return errors.Join(err, <-served, d.node.Close())
+	})
+}
+
+// awaitStop returns what stop does, unless a second signal comes or it takes
+// too long.
+func (d *daemon) awaitStop(stop func() error) error {
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	timeout := time.NewTimer(stopTimeout)
+	defer timeout.Stop()
+	select {
+	case err := <-stopped:
+		return err
+	case s := <-d.signals:
+		return fmt.Errorf("second signal, %s: %w", s, errForced)
+	case <-timeout.C:
+		return fmt.Errorf("not stopped in %s: %w", stopTimeout, errForced)
+	}
+}

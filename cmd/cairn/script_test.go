@@ -1,0 +1,173 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"cairn": main})
+}
+
+// TestScripts runs the command line as scripts do: real processes, exit codes,
+// files and signals.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "script"),
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("ESC", "\x1b[31m")
+			env.Values[followersKey{}] = map[string]*exec.Cmd{}
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":   exits,
+			"ready":   ready,
+			"envfile": envFile,
+			"field":   fieldOf,
+			"lines":   writeLines,
+			"count":   writeCount,
+			"follow":  follow,
+		},
+	})
+}
+
+// exits CODE CMD ARG... runs a command that must end with the code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	if neg || err != nil {
+		ts.Fatalf("usage: exits CODE CMD ARG...")
+	}
+	got := 0
+	err = ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// patience bounds what a script waits for of a process.
+const patience = 20 * time.Second
+
+// ready DIR NAME waits until the node in DIR is ready, and sets NAME to the
+// address of its API and NAME_P2P to its first multiaddress.
+func ready(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: ready DIR NAME")
+	}
+	dir := ts.MkAbs(args[0])
+	pollFile(ts, filepath.Join(dir, "p2p.addrs"), func(string) bool { return true })
+	addr, p2p := ts.ReadFile(filepath.Join(dir, "api.addr")), ts.ReadFile(filepath.Join(dir, "p2p.addrs"))
+	ts.Setenv(args[1], strings.TrimSpace(addr))
+	first, _, _ := strings.Cut(p2p, "\n")
+	ts.Setenv(args[1]+"_P2P", first)
+}
+
+// pollFile polls, as there is nothing to wait on in another process.
+func pollFile(ts *testscript.TestScript, path string, until func(text string) bool) {
+	for begin := time.Now(); time.Since(begin) < patience; time.Sleep(5 * time.Millisecond) {
+		if b, err := os.ReadFile(path); err == nil && until(string(b)) {
+			return
+		}
+	}
+	ts.Fatalf("waited %s for %s", patience, path)
+}
+
+// envfile NAME FILE sets NAME to the file's text without surrounding space.
+func envFile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: envfile NAME FILE")
+	}
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
+}
+
+// field NAME ROWS FILE writes a field of each row to FILE, a line each.
+func fieldOf(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: field NAME ROWS FILE")
+	}
+	var out strings.Builder
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		var row map[string]any
+		ts.Check(json.Unmarshal([]byte(line), &row))
+		fmt.Fprintln(&out, row[args[0]])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(out.String()), 0o644))
+}
+
+// lines FILE LENGTH... writes lines of so many characters. After a "." instead
+// of a last length, the last line is not terminated.
+func writeLines(ts *testscript.TestScript, neg bool, args []string) {
+	var out strings.Builder
+	terminated := true
+	for _, arg := range args[1:] {
+		if arg == "." {
+			terminated = false
+			continue
+		}
+		n, err := strconv.Atoi(arg)
+		ts.Check(err)
+		out.WriteString(strings.Repeat("x", n) + "\n")
+	}
+	text := out.String()
+	if !terminated {
+		text = strings.TrimSuffix(text, "\n")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+}
+
+// count FILE N writes the numbers from 1 to N, a line each.
+func writeCount(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	var out strings.Builder
+	for i := range n {
+		fmt.Fprintln(&out, i+1)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(out.String()), 0o644))
+}
+
+// followersKey is the key of what follow has started, by the path of its output.
+type followersKey struct{}
+
+// follow start TOPIC FILE starts a 'cairn sub' of the whole topic into FILE;
+// follow await FILE N waits until it has N rows; follow stop FILE interrupts
+// it, which must end it with 0.
+func follow(ts *testscript.TestScript, neg bool, args []string) {
+	followers := ts.Value(followersKey{}).(map[string]*exec.Cmd)
+	switch args[0] {
+	case "start":
+		out, err := os.Create(ts.MkAbs(args[2]))
+		ts.Check(err)
+		cmd := exec.Command("cairn", "--api", ts.Getenv("CAIRN_API"), "sub", args[1], "--from", "start", "-o", "ndjson")
+		cmd.Stdout = out
+		ts.Check(cmd.Start())
+		followers[ts.MkAbs(args[2])] = cmd
+		ts.Defer(func() {
+			cmd.Process.Kill() //nolint:errcheck // it has ended unless the script failed
+			out.Close()        //nolint:errcheck // as above
+		})
+	case "await":
+		n, err := strconv.Atoi(args[2])
+		ts.Check(err)
+		pollFile(ts, ts.MkAbs(args[1]), func(text string) bool { return strings.Count(text, "\n") >= n })
+	case "stop":
+		cmd := followers[ts.MkAbs(args[1])]
+		ts.Check(cmd.Process.Signal(os.Interrupt))
+		ts.Check(cmd.Wait())
+	}
+}

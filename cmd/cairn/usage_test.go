@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// nobody is an address where nothing answers.
+const nobody = "127.0.0.1:1"
+
+// runArgs carries out a command line, in which ” is an empty word, with
+// nobody to talk to.
+func runArgs(line, stdin string, env map[string]string) (code int, stdout, stderr string) {
+	var args []string
+	for _, word := range strings.Fields(line) {
+		args = append(args, strings.ReplaceAll(word, "''", ""))
+	}
+	var out, errOut bytes.Buffer
+	code = run(args, strings.NewReader(stdin), &out, &errOut, func(name string) string {
+		if v, ok := env[name]; ok {
+			return v
+		}
+		return map[string]string{"CAIRN_API": nobody}[name]
+	})
+	return code, out.String(), errOut.String()
+}
+
+// TestUsage shows that what is typed is checked before anybody is asked: 2 wins
+// over 3.
+func TestUsage(t *testing.T) {
+	tooLong := strings.Repeat("x", types.MaxName+1)
+	for _, test := range []struct{ line, says string }{
+		{"", "Available Commands"},
+		{"nope", `unknown verb "nope"`},
+		{"stat", `did you mean "status"`},
+		{"topic", ""},
+		{"topic nope", ""},
+		{"peer nope", ""},
+		{"key", ""},
+		{"help nope", ""},
+		{"help topic nope", ""},
+		{"completion nope", ""},
+		{"--nope", ""},
+		{"status extra", ""},
+		{"status -o yaml", "want table, json or ndjson"},
+		{"status --timeout -1s", ""},
+		{"status --timeout soon", ""},
+		{"status --log-level loud", ""},
+		{"status --api ftp://127.0.0.1", ""},
+		{"status --api http://127.0.0.1/path", ""},
+		{"get", ""},
+		{"get xyz", `CID "xyz"`},
+		{"get QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnqMQv", ""},
+		{"topic heads", ""},
+		{"topic heads ''", ""},
+		{"topic heads id:", ""},
+		{"topic heads id:xyz", ""},
+		{"topic join " + tooLong, ""},
+		{"topic leave id:xyz", ""},
+		{"topic status id:xyz", ""},
+		{"topic wait id:xyz", ""},
+		{"topic wait t --events -1", ""},
+		{"topic ls extra", ""},
+		{"pub", ""},
+		{"pub id:xyz payload", ""},
+		{"pub t a b", ""},
+		{"pub t a --lines", ""},
+		{"pub t a --tag ''", ""},
+		{"query id:xyz", ""},
+		{"query t --limit -1", ""},
+		{"query t --after xyz", ""},
+		{"query t --after ''", ""},
+		{"query t --since yesterday", ""},
+		{"query t --until 1969-12-31T23:59:59Z", ""},
+		{"query t --tag ''", ""},
+		{"query t --publisher xyz", ""},
+		{"query t --payload -o json", ""},
+		{"sub id:xyz", ""},
+		{"sub t -o json", "use -o ndjson"},
+		{"sub t --from -x", ""},
+		{"sub t --from later", ""},
+		{"sub t --from cAAAAAAAAAAAA", ""},
+		{"sub t --count -1", ""},
+		{"peer connect", ""},
+		{"peer connect xyz", ""},
+		{"peer connect /ip4/127.0.0.1/tcp/1", ""},
+		{"run", "--data-dir is required"},
+		{"run --data-dir d --api 0.0.0.0:0", "not a loopback address"},
+		{"run --data-dir d --api http://127.0.0.1:0", ""},
+		{"run --data-dir d --api 127.0.0.1", ""},
+		{"run --data-dir d --bootstrap /ip4/127.0.0.1/tcp/1", ""},
+		{"run --data-dir d --network a/b", ""},
+		{"run --data-dir d --network ''", ""},
+		{"run --data-dir d --replicate some", ""},
+		{"run --data-dir d extra", ""},
+	} {
+		code, stdout, stderr := runArgs(test.line, "", nil)
+		if code != exitUsage || stdout != "" || stderr == "" || !strings.Contains(stderr, test.says) {
+			t.Errorf("cairn %.80s: code %d, stdout %q, stderr %q; want code %d and %q", test.line, code, stdout, stderr, exitUsage, test.says)
+		}
+	}
+	for line, env := range map[string]map[string]string{
+		"status":           {"CAIRN_API": "://"},
+		"run --data-dir d": {"CAIRN_API_LISTEN": "192.0.2.1:0"},
+	} {
+		if code, _, stderr := runArgs(line, "", env); code != exitUsage {
+			t.Errorf("cairn %s with %v: code %d, %s", line, env, code, stderr)
+		}
+	}
+	if _, err := os.Stat("d"); err == nil {
+		t.Error("a refused run has made its data directory")
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for line, says := range map[string]string{
+		"--help":            "Exit codes",
+		"help":              "Exit codes",
+		"help topic wait":   "cairn topic wait TOPIC",
+		"topic wait --help": "cairn topic wait TOPIC",
+		"completion bash":   "bash",
+		"version":           "cairn " + release,
+	} {
+		if code, stdout, stderr := runArgs(line, "", nil); code != exitOK || stderr != "" || !strings.Contains(stdout, says) {
+			t.Errorf("cairn %s: code %d, stdout %q, stderr %q", line, code, stdout, stderr)
+		}
+	}
+}
+
+// TestUnreachable shows that each verb that asks a node exits with 3 when
+// nobody answers, and says where it asked.
+func TestUnreachable(t *testing.T) {
+	const cid = "bafyreihhyyb5esmuvsihbnns66ol543tfbqdh7kzv5kscrvgf22pqzqugu"
+	for _, line := range []string{
+		"status", "key show", "peer ls", "get " + cid,
+		"peer connect /ip4/127.0.0.1/tcp/1/p2p/12D3KooWBA2WBwtcBGSvQPnTumiCSsUkNiLKWivzwtTvsUkP4K7f",
+		"pub t payload", "pub t", "pub t --lines", "sub t", "sub t --from start -o ndjson",
+		"query t", "query t -o json", "query t --payload",
+		"topic join t", "topic leave t", "topic ls", "topic heads t", "topic status t", "topic wait t --timeout 10s",
+	} {
+		code, stdout, stderr := runArgs(line, "a\nb\n", nil)
+		if code != exitUnreachable || stdout != "" || !strings.Contains(stderr, nobody) || !strings.Contains(stderr, "cairn run") {
+			t.Errorf("cairn %s: code %d, stdout %q, stderr %q", line, code, stdout, stderr)
+		}
+	}
+}
