@@ -48,6 +48,11 @@ func NewClient(address string) (*Client, error) {
 		u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("%w: API address %q: want http://HOST:PORT", types.ErrInvalidArgument, address)
 	}
+	if port := u.Port(); port != "" {
+		if err := checkPort(port); err != nil {
+			return nil, fmt.Errorf("%w: API address %q: %w", types.ErrInvalidArgument, address, err)
+		}
+	}
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/cairn-p2p/cairn/types"
@@ -15,12 +16,22 @@ import (
 // reaches the API can do everything, so only loopback addresses will do. The
 // error is types.ErrInvalidArgument.
 func CheckListen(addr string) error {
-	host, _, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return fmt.Errorf("%w: API address %q: want HOST:PORT", types.ErrInvalidArgument, addr)
 	}
+	if err := checkPort(port); err != nil {
+		return fmt.Errorf("%w: API address %q: %w", types.ErrInvalidArgument, addr, err)
+	}
 	if !isLoopback(host) {
 		return fmt.Errorf("%w: API address %q is not a loopback address; use 127.0.0.1, [::1] or localhost", types.ErrInvalidArgument, addr)
+	}
+	return nil
+}
+
+func checkPort(port string) error {
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("port %q: want a number from 0 to 65535", port)
 	}
 	return nil
 }

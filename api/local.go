@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -273,11 +274,29 @@ func (l *Local) subscription(ctx context.Context, topic, from string) (*node.Top
 	if err != nil {
 		return nil, begin, err
 	}
+	if begin != (types.Cursor{}) {
+		if err := l.checkCursor(topic, begin); err != nil { // before the topic is joined
+			return nil, begin, err
+		}
+	}
 	t, err := l.node.Join(ctx, topic)
 	if err == nil && from == FromNow {
 		begin, err = t.End()
 	}
 	return t, begin, err
+}
+
+// checkCursor reports whether begin is a position in the log of a topic that is
+// held here.
+func (l *Local) checkCursor(topic string, begin types.Cursor) error {
+	t, err := l.node.Find(topic)
+	if errors.Is(err, types.ErrNotFound) {
+		return fmt.Errorf("%w: topic %q has no log here", types.ErrInvalidCursor, topic)
+	}
+	if err != nil {
+		return err
+	}
+	return t.CheckCursor(begin)
 }
 
 // CheckFrom reports whether a subscription can begin at from, as far as that can

@@ -88,7 +88,7 @@ func (c *Config) Validate() error {
 
 func (c *Config) check() error {
 	for _, a := range c.Listen {
-		if _, err := multiaddr.NewMultiaddr(a); err != nil {
+		if err := checkListen(a); err != nil {
 			return fmt.Errorf("listen address %q: %w", a, err)
 		}
 	}
@@ -109,6 +109,31 @@ func (c *Config) check() error {
 	}
 	return nil
 }
+
+// checkListen reports why a is no address to listen on: TCP, or QUIC over UDP.
+func checkListen(a string) error {
+	m, err := multiaddr.NewMultiaddr(a)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, c := range m {
+		names = append(names, c.Protocol().Name)
+	}
+	switch len(names) {
+	case 2:
+		if isIP(names[0]) && names[1] == "tcp" {
+			return nil
+		}
+	case 3:
+		if isIP(names[0]) && names[1] == "udp" && names[2] == "quic-v1" {
+			return nil
+		}
+	}
+	return fmt.Errorf("want /ip4/ADDRESS/tcp/PORT or /ip4/ADDRESS/udp/PORT/quic-v1, or the same with ip6")
+}
+
+func isIP(protocol string) bool { return protocol == "ip4" || protocol == "ip6" }
 
 func isNetworkRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.'

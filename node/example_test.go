@@ -26,10 +26,13 @@ func Example() {
 		log.Fatal(err)
 	}
 	for event, err := range topic.Subscribe(ctx, types.Cursor{}) { // from the start
-		fmt.Println(string(event.Payload), event.Height, err)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(string(event.Payload), event.Height)
 		break
 	}
-	// Output: hello 1 <nil>
+	// Output: hello 1
 }
 
 // Two nodes that know each other end up with the same topic.
@@ -78,9 +81,12 @@ func ExampleTopic_Query() {
 		}
 	}
 	for event, err := range topic.Query(types.Query{Tag: "info", Reverse: true}) {
-		fmt.Println(event.Height, event.Tags, err)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(event.Height, event.Tags)
 	}
 	// Output:
-	// 3 [info] <nil>
-	// 1 [info] <nil>
+	// 3 [info]
+	// 1 [info]
 }

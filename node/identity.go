@@ -44,6 +44,25 @@ func loadIdentity(dir, storeDir string) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
+// publisherKey is the store's record of whose database it is.
+const publisherKey = "publisher"
+
+// checkPublisher refuses a database that belongs to another key, and makes an
+// unclaimed one key's.
+func checkPublisher(store Store, key ed25519.PrivateKey) error {
+	self := types.PublisherOf(key)
+	owner, err := store.Meta(publisherKey)
+	switch {
+	case err != nil:
+		return err
+	case owner == nil:
+		return store.SetMeta(publisherKey, self[:])
+	case string(owner) != string(self[:]):
+		return fmt.Errorf("%w: the database belongs to %s, %s to %s; put the right file back", types.ErrIdentity, types.Publisher(owner), identityFile, self)
+	}
+	return nil
+}
+
 func newIdentity() (ed25519.PrivateKey, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -53,9 +72,14 @@ func newIdentity() (ed25519.PrivateKey, error) {
 }
 
 func readIdentity(path string) (ed25519.PrivateKey, error) {
+	// A link whose target is away is a key that cannot be read, not one that
+	// was never made.
+	if _, err := os.Lstat(path); err != nil {
+		return nil, err
+	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("it is a link to nothing: %v", err) //nolint:errorlint // not to be taken for absent
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxIdentity {
 		return nil, fmt.Errorf("not a key file")
@@ -69,10 +93,16 @@ func readIdentity(path string) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("unmarshal private key: %w", err)
 	}
 	raw, err := k.Raw()
-	if err != nil || k.Type() != crypto.Ed25519 {
+	if err != nil || k.Type() != crypto.Ed25519 || len(raw) != ed25519.PrivateKeySize {
 		return nil, fmt.Errorf("not an Ed25519 key")
 	}
-	return ed25519.PrivateKey(raw), nil
+	// The file holds both halves, and a signature by halves that do not belong
+	// together is one that nobody can verify.
+	key := ed25519.NewKeyFromSeed(raw[:ed25519.SeedSize])
+	if !key.Equal(ed25519.PrivateKey(raw)) {
+		return nil, fmt.Errorf("the private key does not belong to the public one")
+	}
+	return key, nil
 }
 
 // writeIdentity makes the file appear whole and durable, readable by its owner

@@ -50,7 +50,7 @@ func (l gossipLocal) Receive(m broadcaster.Message) {
 		return
 	}
 	select {
-	case l.n.topics.adoptions <- adoption{genesis: m.Genesis, from: m.From}:
+	case l.n.topics.adoptions <- m:
 	default: // the next message of the topic asks again
 	}
 }

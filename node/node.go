@@ -135,6 +135,9 @@ func (n *Node) openStore() error {
 	}
 	n.store = db
 	n.onClose(db.Close)
+	if err := checkPublisher(db, n.key); err != nil {
+		return err
+	}
 	n.group.Go(func() error { return db.Run(n.running) })
 	return nil
 }

@@ -93,6 +93,23 @@ func TestUnusableIdentityIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
+		"a dangling link": func(t *testing.T, dir string) {
+			if err := os.Symlink(filepath.Join(dir, "away"), filepath.Join(dir, identityFile)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"another node's": func(t *testing.T, dir string) {
+			other := t.TempDir()
+			for _, d := range []string{dir, other} {
+				n := open(t, loopback(d))
+				if err := n.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Rename(filepath.Join(other, identityFile), filepath.Join(dir, identityFile)); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"a directory": func(t *testing.T, dir string) {
 			if err := os.Mkdir(filepath.Join(dir, identityFile), 0o700); err != nil {
 				t.Fatal(err)
@@ -124,6 +141,29 @@ func names(t *testing.T, dir string) string {
 		all += e.Name() + " "
 	}
 	return all
+}
+
+// A key with one bit flipped signs what nobody can verify: each is refused.
+func TestDamagedIdentityIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := loadIdentity(dir, filepath.Join(dir, storeName)); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, identityFile)
+	sound, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bit := range 8 * len(sound) {
+		b := append([]byte{}, sound...)
+		b[bit/8] ^= 1 << (bit % 8)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := loadIdentity(dir, filepath.Join(dir, storeName)); !errors.Is(err, types.ErrIdentity) {
+			t.Errorf("bit %d flipped: %v", bit, err)
+		}
+	}
 }
 
 func TestOpenRefuses(t *testing.T) {
@@ -317,7 +357,7 @@ func TestDiskBelowItsMinimum(t *testing.T) {
 
 func TestConnectRefusesBadAddresses(t *testing.T) {
 	n := open(t, loopback(""))
-	for _, bad := range []string{"", "nonsense", "/ip4/127.0.0.1/tcp/1", "/p2p/" + n.ID().String()} {
+	for _, bad := range []string{"", "nonsense", "/ip4/127.0.0.1/tcp/1", "/p2p/" + n.ID().String(), n.Addrs()[0]} {
 		if err := n.Connect(t.Context(), bad); !errors.Is(err, types.ErrInvalidArgument) {
 			t.Errorf("connect %q: %v", bad, err)
 		}

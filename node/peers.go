@@ -313,13 +313,17 @@ func (n *Node) Connect(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
+	if types.PeerID(info.ID) == n.id {
+		return fmt.Errorf("%w: %s is this node", types.ErrInvalidArgument, info.ID)
+	}
 	if err := n.host.Connect(ctx, *info); err != nil {
 		return fmt.Errorf("connect to %s: %w", info.ID, err)
 	}
 	return nil
 }
 
-// Addrs returns the multiaddresses that peers can dial, with the node's id.
+// Addrs returns the multiaddresses that peers can dial, with the node's id: TCP
+// before QUIC.
 func (n *Node) Addrs() []string {
 	addrs, err := n.host.Network().InterfaceListenAddresses()
 	if err != nil {
@@ -329,5 +333,6 @@ func (n *Node) Addrs() []string {
 	for _, a := range addrs {
 		all = append(all, a.String()+"/p2p/"+n.id.String())
 	}
+	slices.Sort(all)
 	return all
 }

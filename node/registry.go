@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cairn-p2p/cairn/broadcaster"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -19,13 +20,13 @@ type registry struct {
 	// see them in one order.
 	joining sync.Mutex
 
-	adoptions chan adoption
-	adopted   atomic.Int64 // topics that nobody here joined
+	adoptions chan broadcaster.Message // of topics to adopt
+	adopted   atomic.Int64             // topics that nobody here joined
 }
 
 func (r *registry) init() {
 	r.topics = map[types.TopicID]*Topic{}
-	r.adoptions = make(chan adoption, adoptQueue)
+	r.adoptions = make(chan broadcaster.Message, adoptQueue)
 }
 
 func (r *registry) get(id types.TopicID) *Topic {

@@ -85,6 +85,15 @@ func (t *Topic) Subscribe(ctx context.Context, after types.Cursor) iter.Seq2[crd
 	return t.replica.Subscribe(ctx, after)
 }
 
+// CheckCursor returns types.ErrInvalidCursor if c is no position in the delivery
+// log.
+func (t *Topic) CheckCursor(c types.Cursor) error {
+	for _, err := range t.replica.Log(c) {
+		return err // a cursor is checked before anything is yielded
+	}
+	return nil
+}
+
 // End returns the cursor after the last event of the delivery log.
 func (t *Topic) End() (types.Cursor, error) { return t.replica.End() }
 
@@ -104,6 +113,12 @@ func (t *Topic) setAdopted(adopted bool) {
 	} else {
 		t.node.topics.adopted.Add(-1)
 	}
+}
+
+// Heads returns the heads, sorted by the bytes of their CIDs: all of them.
+func (t *Topic) Heads(ctx context.Context) ([]types.Head, error) {
+	s, err := t.State(ctx)
+	return s.Heads, err
 }
 
 func (t *Topic) touch() { t.used.Store(time.Now().UnixNano()) }

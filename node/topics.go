@@ -156,20 +156,14 @@ func (n *Node) adoptTopics(ctx context.Context) error {
 			if !n.mayAdopt() {
 				continue
 			}
-			t, err := n.join(ctx, a.genesis, true)
+			t, err := n.join(ctx, a.Genesis, true)
 			if err != nil {
-				n.cfg.Log.Warn("adopt topic", "topic", a.genesis.Name, "err", err)
+				n.cfg.Log.Warn("adopt topic", "topic", a.Genesis.Name, "err", err)
 				continue
 			}
-			n.syncer.Sync(t.id, a.from)
+			t.replica.Receive(a.From, a.Events, a.Heads)
 		}
 	}
-}
-
-// adoption is a topic that gossip told of.
-type adoption struct {
-	genesis *types.Genesis
-	from    types.PeerID
 }
 
 // mayAdopt reports whether another topic may be kept that nobody here joined.

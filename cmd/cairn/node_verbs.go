@@ -73,7 +73,10 @@ func (a *app) connectPeer(ctx context.Context, _ *cobra.Command, args []string) 
 	if err != nil {
 		return usagef("multiaddress %q: %v", args[0], err)
 	}
-	_, last := multiaddr.SplitLast(addr)
+	rest, last := multiaddr.SplitLast(addr)
+	if len(rest) == 0 {
+		return usagef("multiaddress %q has no address before its last part", args[0])
+	}
 	if last == nil || last.Protocol().Code != multiaddr.P_P2P {
 		return usagef("multiaddress %q does not end in /p2p/ and a peer id", args[0])
 	}

@@ -84,6 +84,7 @@ func (f daemonFlags) config(log *slog.Logger) (node.Config, error) {
 func (a *app) runNode(ctx context.Context, f daemonFlags) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGPIPE) // of a log that nobody reads any more
 	defer signal.Stop(signals)
 	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: a.level}))
 	f.api = firstOf(f.api, a.getenv("CAIRN_API_LISTEN"), defaultAPIListen)

@@ -62,13 +62,17 @@ func damage(err error) error {
 }
 
 // readIdentity checks version and network, and returns the identity: a new one
-// in an empty database. With count it counts a start, durably.
-func readIdentity(eng engine, network string, count bool) (identity, error) {
+// in an empty database, which may not be if it is marked. With count it counts a
+// start, durably.
+func readIdentity(eng engine, network string, count, marked bool) (identity, error) {
 	t := eng.begin()
 	defer t.discard()
 	format, err := t.get(systemKey(recordFormat))
 	if err != nil {
 		return identity{}, err
+	}
+	if format == nil && marked {
+		return identity{}, corrupt("the database is empty, and was not")
 	}
 	if format == nil {
 		if err := initialise(eng, t, network); err != nil {

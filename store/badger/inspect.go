@@ -34,8 +34,8 @@ const (
 // types.ErrCorrupt and stays as it is. Badger is version 4; its file formats
 // are those of that version.
 //
-// It reads the index of each table, as Badger will right after, and the logs,
-// which only a crash leaves.
+// It reads the tables, unless there are very many, and the logs, which only a
+// crash leaves.
 func inspect(dir string) error {
 	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -55,6 +55,9 @@ func inspect(dir string) error {
 			return damage(fmt.Errorf("table %d: %w", id, err))
 		}
 		newest = max(newest, version)
+	}
+	if err := verifyTables(dir, manifest); err != nil {
+		return err
 	}
 	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
 	if err != nil {
@@ -141,9 +144,9 @@ func inspectCrash(logs []string, unlisted []uint64, newest uint64) error {
 	var ranges []versionRange
 	last := newest
 	for _, name := range logs {
-		r, err := logVersions(name)
+		r, err := logVersions(name, last)
 		if err != nil {
-			return fmt.Errorf("%w: %s: %w", types.ErrStore, filepath.Base(name), err)
+			return err
 		}
 		if r.last == 0 {
 			continue

@@ -72,7 +72,14 @@ func (s *Store) openEngine(first bool) error {
 		return err
 	}
 	eng := s.opts.hooks.wrap(database{db})
-	id, err := readIdentity(eng, s.opts.Network, first)
+	marked, err := hasMarker(s.dir)
+	if err != nil {
+		return errors.Join(err, eng.close())
+	}
+	id, err := readIdentity(eng, s.opts.Network, first, marked)
+	if err == nil && !marked {
+		err = mark(s.dir)
+	}
 	if err == nil && !first && (id.log != s.id.log || id.starts < s.id.starts) {
 		err = corrupt("another database has taken its place")
 	}

@@ -172,7 +172,7 @@ func Run(t *testing.T, build func(*testing.T, []*Local) Network) {
 	t.Run("FailedStore", func(t *testing.T) { failedStore(cluster(t, 2)) })
 }
 
-// gapOnQuietTopic guards against the first defect of FIELD.md: a broadcast that
+// gapOnQuietTopic guards against the first defect of the peers: a broadcast that
 // everyone missed, on a topic that stays quiet, leaves replicas different.
 func gapOnQuietTopic(c *Cluster) {
 	c.Connect(0, 1)
