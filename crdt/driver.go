@@ -18,6 +18,9 @@ type driver struct {
 	heads   *trie.Trie   // the heads in the store; its root is the heads hash
 	durable uint64       // the greatest log number committed since loading
 
+	doubt clock.Doubt // of the own log; survives the clock
+	stale bool        // the syncer and the subscribers may not know what is stored
+
 	// Of the inputs since the last flush:
 	from       types.PeerID // a neighbour that delivered events
 	backfilled bool         // some came by sync
@@ -30,31 +33,39 @@ func (d *driver) work(inputs []input) {
 		if err == nil {
 			err = d.flush()
 		}
+		var looks []*inspectInput
 		for _, in := range inputs[:n] {
-			if look, ok := in.(*inspectInput); ok && err == nil {
-				look.look(d)
+			if look, ok := in.(*inspectInput); ok {
+				looks = append(looks, look)
+				continue
 			}
 			in.finish(d, err)
 		}
-		inputs = inputs[n:]
 		if err != nil {
-			d.recover(err)
+			err = d.recover(err)
 		}
+		for _, look := range looks { // at what is stored, whoever's commit failed
+			if err == nil {
+				look.look(d)
+			}
+			look.finish(d, err)
+		}
+		inputs = inputs[n:]
 	}
 }
 
 // recover drops the clock, which ran ahead of the store, and takes up what the
 // store holds now: a commit that failed may have persisted.
-func (d *driver) recover(cause error) {
+func (d *driver) recover(cause error) error {
 	log := d.replica.cfg.Log.With("topic", d.replica.cfg.Genesis.Name)
 	log.Error("topic loads again after a failure", "err", cause)
 	d.unload()
+	d.stale = true
 	if err := d.load(); err != nil {
 		log.Error("topic stays unloaded until its next use", "err", err)
-		return
+		return err
 	}
-	d.replica.cfg.Syncer.Changed(d.replica.topic, d.heads.Root(), false)
-	d.replica.wake.fire()
+	return nil
 }
 
 // apply gives inputs to the clock until they make a full batch, and returns
@@ -84,11 +95,21 @@ func (d *driver) load() error {
 		return fmt.Errorf("load topic: %w", err)
 	}
 	d.clock = clock.New(r.topic, r.self, state, r.cfg.Limits)
+	d.clock.SetDoubt(d.doubt)
+	r.halted.Store(d.clock.OwnErr() != nil)
 	d.heads = headsTrie(state.Heads)
+	if d.stale {
+		d.stale = false
+		r.cfg.Syncer.Changed(r.topic, d.heads.Root(), false)
+		r.wake.fire()
+	}
 	return nil
 }
 
 func (d *driver) unload() {
+	if d.clock != nil {
+		d.doubt = d.clock.Doubt()
+	}
 	d.clock, d.heads = nil, nil
 	d.from, d.backfilled, d.durable = "", false, 0
 	d.replica.pending.Store(0)
@@ -117,7 +138,38 @@ func (d *driver) heights(events []*types.Event, heads []cid.Cid) (map[cid.Cid]ui
 	if err != nil {
 		return nil, fmt.Errorf("look up links: %w", err)
 	}
-	return known, nil
+	return known, d.checkOwn(events, known)
+}
+
+// checkOwn looks into what the clock suspects of being a fork.
+func (d *driver) checkOwn(events []*types.Event, known map[cid.Cid]uint64) error {
+	for _, e := range events {
+		if known[e.CID] > 0 || !d.clock.Suspects(e) {
+			continue
+		}
+		spent, err := d.spent(e.Seq)
+		if err != nil {
+			return err
+		}
+		if !spent {
+			d.clock.Unspent(e.Seq)
+		}
+	}
+	return nil
+}
+
+// spent reports whether the store holds an event of this node with the seq. It
+// reads the whole topic, for an event that only this node's key can sign.
+func (d *driver) spent(seq uint64) (bool, error) {
+	for e, err := range d.replica.cfg.Store.Query(d.replica.topic, types.Query{Publisher: &d.replica.self}) {
+		if err != nil {
+			return false, fmt.Errorf("look up own seq %d: %w", seq, err)
+		}
+		if e.Seq == seq {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // flush makes the clock's effects true, in the order of their fields.

@@ -56,6 +56,17 @@ func newWorld(t *testing.T, g *types.Genesis) *world {
 	return w
 }
 
+// restart is a new replica on the store of one that was closed.
+func restart(t *testing.T, old *world) *world {
+	t.Helper()
+	w := &world{store: old.store, syncer: old.syncer, gossip: old.gossip, topic: old.topic}
+	w.Replica = crdt.New(crdt.Config{
+		Genesis: old.Genesis(), Key: key(1), Store: w.store, Broadcaster: w.gossip, Syncer: w.syncer,
+	})
+	t.Cleanup(w.Close)
+	return w
+}
+
 func openTopic(t *testing.T) *types.Genesis {
 	t.Helper()
 	g, err := types.NewOpen("test")
@@ -71,6 +82,7 @@ type faultyStore struct {
 
 	mu      sync.Mutex
 	commits int
+	loadErr error
 	fault   func(b *types.Batch) (persist bool, err error) // nil: no fault
 	hold    chan struct{}                                  // commits wait until it closes
 }
@@ -93,6 +105,28 @@ func (s *faultyStore) Commit(b *types.Batch) error {
 		}
 	}
 	return err
+}
+
+func (s *faultyStore) Load(topic types.TopicID, self types.Publisher) (types.TopicState, error) {
+	s.mu.Lock()
+	err := s.loadErr
+	s.mu.Unlock()
+	if err != nil {
+		return types.TopicState{}, err
+	}
+	return s.Store.Load(topic, self)
+}
+
+func (s *faultyStore) failLoads(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loadErr = err
+}
+
+func (s *faultyStore) committed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.commits
 }
 
 func (s *faultyStore) inject(fault func(*types.Batch) (bool, error)) {
@@ -159,6 +193,13 @@ func (a *asker) Sync(_ types.TopicID, from types.PeerID) {
 	case a.asked <- from:
 	default:
 	}
+}
+
+// last returns the heads hash that the syncer was told last.
+func (a *asker) last() types.Hash {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.changes[len(a.changes)-1]
 }
 
 func (a *asker) Changed(_ types.TopicID, h types.Hash, _ bool) {

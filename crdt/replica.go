@@ -22,6 +22,9 @@ import (
 // comes by sync.
 const maxInbox = 8 << 20
 
+// inputOverhead is what a message counts in the inbox beside its events.
+const inputOverhead = 128
+
 // Config is what a replica is made of. Only Limits, Now and Log may be zero.
 type Config struct {
 	Genesis     *types.Genesis // of a topic that the store holds
@@ -142,7 +145,7 @@ func (r *Replica) Append(ctx context.Context, drafts ...Draft) ([]*types.Event, 
 // somebody claims. It does not block: what does not fit is left to a sync, and
 // so are heads that are unknown here.
 func (r *Replica) Receive(from types.PeerID, events []*types.Event, heads []cid.Cid) {
-	size := types.CIDSize * len(heads)
+	size := inputOverhead + types.CIDSize*len(heads)
 	for _, e := range events {
 		size += e.Size()
 	}
@@ -161,7 +164,7 @@ func (r *Replica) Integrate(ctx context.Context, from types.PeerID, events []*ty
 
 // Tick tells the replica that about a second has passed.
 func (r *Replica) Tick() {
-	if r.pending.Load() > 0 {
+	if r.pending.Load() > 0 || r.halted.Load() {
 		r.post(tickInput{}, 0)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cairn-p2p/cairn/crdt"
 	"github.com/cairn-p2p/cairn/types"
@@ -80,27 +81,31 @@ func TestAppendIsDurableAndBroadcast(t *testing.T) {
 // Serialised and chained: appends that wait for a commit share the next one,
 // and one writer leaves one head however many callers there are.
 func TestConcurrentAppendsShareCommits(t *testing.T) {
-	const writers = 64
-	w := newWorld(t, openTopic(t))
-	release := w.store.holdCommits()
-	var group sync.WaitGroup
-	for i := range writers {
-		group.Go(func() {
-			if _, err := w.Append(t.Context(), crdt.Draft{Payload: fmt.Append(nil, i)}); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	release()
-	group.Wait()
-	s := mustState(t, w)
-	if s.Events != writers || len(s.Heads) != 1 {
-		t.Errorf("%d events, %d heads", s.Events, len(s.Heads))
-	}
-	mustAppend(t, w, "next")
-	if got := take(t, w, types.Cursor{}, writers+1); got[writers].Height != writers+1 {
-		t.Errorf("the appends do not form one chain: height %d", got[writers].Height)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		const writers = 64
+		w := newWorld(t, openTopic(t))
+		release := w.store.holdCommits()
+		var group sync.WaitGroup
+		for i := range writers {
+			group.Go(func() {
+				if _, err := w.Append(t.Context(), crdt.Draft{Payload: fmt.Append(nil, i)}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait() // the first commit is held, and the others wait behind it
+		release()
+		group.Wait()
+		if n := w.store.committed(); n > 2 {
+			t.Errorf("%d commits for %d appends, want 2 at the most", n, writers)
+		}
+		if s := mustState(t, w); s.Events != writers || len(s.Heads) != 1 {
+			t.Errorf("%d events, %d heads", s.Events, len(s.Heads))
+		}
+		if got := take(t, w, types.Cursor{}, writers); got[writers-1].Height != writers {
+			t.Errorf("the appends do not form one chain: height %d", got[writers-1].Height)
+		}
+	})
 }
 
 // Guards against defects 6 and 7 of the peers: an effect returned before its

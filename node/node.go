@@ -56,6 +56,7 @@ type Node struct {
 	syncer   *syncer.Syncer
 	topics   registry
 	peers    *peers
+	usage    usage
 
 	running context.Context // ends with the node
 	stop    context.CancelFunc
@@ -225,6 +226,9 @@ func (n *Node) Done() <-chan struct{} { return n.running.Done() }
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() {
 		n.topics.close()
+		if n.peers != nil {
+			n.peers.remember()
+		}
 		n.stop()
 		err := n.group.Wait()
 		if errors.Is(err, context.Canceled) {

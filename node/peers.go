@@ -36,15 +36,22 @@ const (
 	// redialEvery is how often remembered peers are tried while few are
 	// connected.
 	redialEvery = 15 * time.Second
+	// rememberEvery is how often the peers to remember are looked through; they
+	// are written only if they changed.
+	rememberEvery = 5 * time.Second
+	// maxAddrSize is the length of the longest address that is remembered.
+	maxAddrSize = 256
 
 	rememberedKey = "peers"
 )
 
 // remembered is the stored form of a peer's addresses.
 type remembered struct {
-	ID    string    `json:"id"`
-	Addrs []string  `json:"addrs"`
-	Seen  time.Time `json:"seen"`
+	ID    string   `json:"id"`
+	Addrs []string `json:"addrs"`
+	// Dialled: this node once dialled it, so its addresses are more than a claim.
+	Dialled bool      `json:"dialled"`
+	Seen    time.Time `json:"seen"`
 }
 
 // peers keeps the node connected: to its bootstrap peers for ever, and to
@@ -52,13 +59,14 @@ type remembered struct {
 type peers struct {
 	n *Node
 
-	mu    sync.Mutex
-	known map[peer.ID]remembered
+	mu      sync.Mutex
+	known   map[peer.ID]remembered
+	listens map[peer.ID][]string // where connected peers say they listen
 }
 
 // newPeers returns the peers that the node remembers.
 func newPeers(n *Node) (*peers, error) {
-	p := &peers{n: n, known: map[peer.ID]remembered{}}
+	p := &peers{n: n, known: map[peer.ID]remembered{}, listens: map[peer.ID][]string{}}
 	return p, p.load()
 }
 
@@ -79,10 +87,14 @@ func (p *peers) run(ctx context.Context) error {
 		background.Go(func() { p.keep(ctx, *info) })
 	}
 	background.Go(func() { p.redial(ctx) })
+	ticker := time.NewTicker(rememberEvery)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-ticker.C:
+			p.remember()
 		case e, ok := <-identified.Out():
 			if !ok {
 				return nil
@@ -177,8 +189,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// candidates returns the remembered peers that are not connected, the latest
-// first.
+// candidates returns the remembered peers that are not connected, in their
+// order.
 func (p *peers) candidates() []peer.AddrInfo {
 	var infos []peer.AddrInfo
 	for _, r := range p.sorted() {
@@ -197,6 +209,8 @@ func (p *peers) candidates() []peer.AddrInfo {
 	return infos
 }
 
+// sorted returns the remembered peers, those that were dialled first, then the
+// latest.
 func (p *peers) sorted() []remembered {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,46 +219,86 @@ func (p *peers) sorted() []remembered {
 		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b remembered) int {
+		if a.Dialled != b.Dialled {
+			if a.Dialled {
+				return -1
+			}
+			return 1
+		}
 		return cmp.Or(b.Seen.Compare(a.Seen), cmp.Compare(a.ID, b.ID))
 	})
 	return all
 }
 
-// met remembers a peer that speaks the sync protocol.
+// met notes where a peer that speaks the sync protocol says it listens.
 func (p *peers) met(e event.EvtPeerIdentificationCompleted) {
 	if !slices.Contains(e.Protocols, syncer.Protocol) {
 		return
 	}
-	r := remembered{ID: e.Peer.String(), Seen: time.Now().UTC()}
+	var addrs []string
 	for _, a := range e.ListenAddrs[:min(len(e.ListenAddrs), maxAddrs)] {
-		r.Addrs = append(r.Addrs, a.String())
-	}
-	if len(r.Addrs) == 0 {
-		return
+		if s := a.String(); len(s) <= maxAddrSize {
+			addrs = append(addrs, s)
+		}
 	}
 	p.mu.Lock()
-	p.known[e.Peer] = r
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	p.listens[e.Peer] = addrs
+}
+
+// remember stores the addresses of the connected peers that this node has been
+// in sync with, if there is news and room on the disk. Peers that this node
+// dialled come before those that dialled it, which may be anybody.
+func (p *peers) remember() {
+	if !p.look() || p.n.store.Writable() != nil {
+		return
+	}
 	if err := p.save(); err != nil {
-		p.n.cfg.Log.Warn("remember peer", "peer", e.Peer, "err", err)
+		p.n.cfg.Log.Warn("remember peers", "err", err)
 	}
 }
 
-// save stores the latest peers, and forgets the others.
+// look takes up what is new of the connected peers, and reports whether there
+// was anything.
+func (p *peers) look() (news bool) {
+	settled := p.n.syncer.Settled()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id := range p.listens {
+		if p.n.host.Network().Connectedness(id) != network.Connected {
+			delete(p.listens, id)
+		}
+	}
+	for _, id := range settled {
+		id := peer.ID(id)
+		addrs, old := p.listens[id], p.known[id]
+		if len(addrs) == 0 || slices.Equal(addrs, old.Addrs) {
+			continue
+		}
+		news = true
+		p.known[id] = remembered{ID: id.String(), Addrs: addrs, Dialled: old.Dialled || p.dialled(id), Seen: time.Now().UTC()}
+	}
+	return news
+}
+
+// dialled reports whether this node opened a connection to the peer.
+func (p *peers) dialled(id peer.ID) bool {
+	return slices.ContainsFunc(p.n.host.Network().ConnsToPeer(id), func(c network.Conn) bool {
+		return c.Stat().Direction == network.DirOutbound
+	})
+}
+
+// save stores the first peers of the order, and forgets the others.
 func (p *peers) save() error {
 	all := p.sorted()
-	all = all[:min(len(all), maxRemembered)]
 	p.mu.Lock()
-	if len(p.known) > len(all) {
-		clear(p.known)
-		for _, r := range all {
-			if id, err := peer.Decode(r.ID); err == nil {
-				p.known[id] = r
-			}
+	for _, r := range all[min(len(all), maxRemembered):] {
+		if id, err := peer.Decode(r.ID); err == nil {
+			delete(p.known, id)
 		}
 	}
 	p.mu.Unlock()
-	b, err := json.Marshal(all)
+	b, err := json.Marshal(all[:min(len(all), maxRemembered)])
 	if err != nil {
 		return err
 	}

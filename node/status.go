@@ -96,7 +96,7 @@ func (t *Topic) explain(s *Status, state crdt.State) {
 		s.State, s.Reason = Paused, err.Error()
 		return
 	}
-	if s.State == Synced && len(s.Missing) > 0 {
+	if s.State == Synced && len(state.Missing) > 0 {
 		s.State = Behind
 		s.Reason = fmt.Sprintf("%d events wait for links that are not here yet", s.Pending)
 	}
@@ -138,7 +138,8 @@ func missing(claims []syncer.Missing, links []cid.Cid) []Missing {
 }
 
 // Wait blocks until the topic's status satisfies until, and returns it. It
-// looks again whenever events are committed or the sync status changes.
+// looks again whenever events are committed or the sync status changes. It
+// fails with the error of ctx, and with types.ErrClosed when the node stops.
 func (t *Topic) Wait(ctx context.Context, until func(Status) bool) (Status, error) {
 	for {
 		committed, changed := t.replica.Committed(), t.node.syncer.Watch(t.id)
@@ -151,6 +152,8 @@ func (t *Topic) Wait(ctx context.Context, until func(Status) bool) (Status, erro
 		case <-changed:
 		case <-ctx.Done():
 			return s, ctx.Err()
+		case <-t.node.running.Done():
+			return s, types.ErrClosed
 		}
 	}
 }

@@ -127,7 +127,7 @@ func (t *Topic) touch() { t.used.Store(time.Now().UnixNano()) }
 func (t *Topic) unloadIdle(now time.Time) {
 	used := t.used.Load()
 	if used != 0 && now.UnixNano()-used > int64(unloadAfter) && t.replica.Unload() {
-		t.used.Store(0)
+		t.used.CompareAndSwap(used, 0)
 	}
 }
 

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/ipfs/go-cid"
 
@@ -48,19 +50,12 @@ func (n *Node) join(ctx context.Context, g *types.Genesis, adopted bool) (*Topic
 	known := t != nil
 	if !known {
 		t = n.newTopic(g)
-		t.setAdopted(adopted)
 	}
-	var mark []byte
-	if adopted {
-		mark = []byte{1}
-	}
-	if adopted || t.adopted.Load() {
-		if err := n.store.SetMeta(adoptedKey(t.id), mark); err != nil {
-			return nil, fmt.Errorf("join %q: %w", g.Name, err)
-		}
-		t.setAdopted(adopted)
+	if err := n.markAdopted(t, adopted); err != nil {
+		return nil, fmt.Errorf("join %q: %w", g.Name, err)
 	}
 	if t.Joined() {
+		t.setAdopted(adopted)
 		return t, nil
 	}
 	if err := n.store.JoinTopic(g); err != nil {
@@ -74,11 +69,27 @@ func (n *Node) join(ctx context.Context, g *types.Genesis, adopted bool) (*Topic
 		return nil, fmt.Errorf("join %q: %w", g.Name, types.ErrClosed)
 	}
 	t.joined.Store(true)
+	t.setAdopted(adopted)
+	t.touch()
 	n.syncer.Add(t.id, crdt.HeadsHash(info.Heads))
 	if err := t.replica.TellSyncer(ctx); err != nil { // of appends that came before Add
 		return nil, fmt.Errorf("join %q: %w", g.Name, err)
 	}
 	return t, nil
+}
+
+// markAdopted makes the store's mark of an adopted topic what it should be. The
+// mark comes before the topic, so that no crash leaves a stranger's topic that
+// looks like one's own.
+func (n *Node) markAdopted(t *Topic, adopted bool) error {
+	if adopted {
+		return n.store.SetMeta(adoptedKey(t.id), []byte{1})
+	}
+	mark, err := n.store.Meta(adoptedKey(t.id))
+	if err != nil || mark == nil {
+		return err
+	}
+	return n.store.SetMeta(adoptedKey(t.id), nil)
 }
 
 // adoptedKey is the store's mark of a topic that nobody here joined.
@@ -174,8 +185,25 @@ func (n *Node) mayAdopt() bool {
 	return n.withinQuota()
 }
 
+// usageAge is how old a reading of the store's size may be: it takes a look at
+// every file.
+const usageAge = time.Second
+
 // withinQuota reports whether strangers' topics may still grow.
 func (n *Node) withinQuota() bool {
-	size, err := n.store.Usage()
-	return err == nil && size < n.cfg.Strangers.Bytes
+	n.usage.mu.Lock()
+	defer n.usage.mu.Unlock()
+	if now := time.Now(); now.Sub(n.usage.read) > usageAge {
+		n.usage.bytes, n.usage.err = n.store.Usage()
+		n.usage.read = now
+	}
+	return n.usage.err == nil && n.usage.bytes < n.cfg.Strangers.Bytes
+}
+
+// usage is the last reading of the store's size.
+type usage struct {
+	mu    sync.Mutex
+	bytes int64
+	err   error
+	read  time.Time
 }

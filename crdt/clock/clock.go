@@ -90,7 +90,7 @@ func New(topic types.TopicID, self types.Publisher, state types.TopicState, limi
 		limits:  limits,
 		events:  state.Events,
 		heads:   make(map[cid.Cid]uint64, len(state.Heads)),
-		own:     ownLog{tip: state.Tip},
+		own:     ownLog{tip: state.Tip, stored: state.Tip.Seq, unspent: map[uint64]bool{}},
 		pending: newPending(),
 		invalid: newFIFO(limits.Invalid),
 		fresh:   map[cid.Cid]uint64{},
@@ -187,6 +187,8 @@ func (c *Clock) Take() Effects {
 	out.Sync = out.Sync || slices.ContainsFunc(c.gaps, c.unsettled)
 	c.out, c.gaps = Effects{}, nil
 	clear(c.fresh)
+	c.own.stored = c.own.tip.Seq
+	clear(c.own.unspent)
 	return out
 }
 
@@ -222,6 +224,25 @@ func (c *Clock) Missing(limit int) []cid.Cid { return c.pending.missing(limit) }
 
 // OwnErr returns why appends are refused, or nil.
 func (c *Clock) OwnErr() error { return c.own.mayAppend() }
+
+// Doubt returns what a clock that takes this one's place should know of the
+// own log.
+func (c *Clock) Doubt() Doubt { return c.own.Doubt }
+
+// SetDoubt tells a new clock what the one before knew.
+func (c *Clock) SetDoubt(d Doubt) { c.own.Doubt = d }
+
+// Suspects reports whether e, which is not integrated, would prove a fork if
+// its seq was used here. The driver then looks whether the store holds an own
+// event with that seq, and says Unspent if it does not: seqs that were given up
+// after a rollback are not remembered for ever.
+func (c *Clock) Suspects(e *types.Event) bool {
+	return e.Publisher == c.self && e.Seq <= c.own.stored && c.own.spent(e.Seq)
+}
+
+// Unspent tells the clock that no stored event of this node has the seq. It
+// holds until Take.
+func (c *Clock) Unspent(seq uint64) { c.own.unspent[seq] = true }
 
 // Resume lets appends go on after a rollback although the own events that
 // proved it could not be had. Their seqs are not used again.

@@ -11,31 +11,40 @@ import (
 // database is an old copy, and one with a seq that was used here for another
 // event proves that two nodes have the same key.
 type ownLog struct {
-	tip types.Tip // the greatest seq integrated
-	// seen is the greatest own seq that came from elsewhere and is not
-	// integrated yet; 0 when there is none.
-	seen uint64
-	// skippedFrom to skippedTo are the seqs given up after a rollback: they
+	Doubt
+	tip    types.Tip // the greatest seq integrated
+	stored uint64    // the tip's seq at the last Take
+	// unspent are seqs up to stored that no stored event has; cleared by Take.
+	unspent map[uint64]bool
+}
+
+// Doubt is what a clock knows of its own log beyond what the store says. A
+// driver that drops a clock hands it on to the next one.
+type Doubt struct {
+	// Seen is the greatest own seq that came from elsewhere.
+	Seen uint64
+	// SkippedFrom to SkippedTo are the seqs given up after a rollback: they
 	// were used elsewhere and never here, so one of them is no fork.
-	skippedFrom, skippedTo uint64
-	forked                 bool
+	SkippedFrom, SkippedTo uint64
+	// Forked is set when two nodes publish with this key.
+	Forked bool
 }
 
 func (o *ownLog) mayAppend() error {
 	switch {
-	case o.forked:
+	case o.Forked:
 		return fmt.Errorf("%w: stop the other node, then restart this one", types.ErrForkedKey)
 	case o.behind():
-		return fmt.Errorf("%w: it has own events up to %d, the network up to %d", types.ErrRolledBack, o.tip.Seq, o.seen)
+		return fmt.Errorf("%w: it has own events up to %d, the network up to %d", types.ErrRolledBack, o.tip.Seq, o.Seen)
 	}
 	return nil
 }
 
 // behind reports whether own events exist elsewhere that are neither
 // integrated nor given up.
-func (o *ownLog) behind() bool { return o.seen > o.tip.Seq && o.seen > o.skippedTo }
+func (o *ownLog) behind() bool { return o.Seen > o.tip.Seq && o.Seen > o.SkippedTo }
 
-func (o *ownLog) nextSeq() uint64 { return max(o.tip.Seq, o.skippedTo) + 1 }
+func (o *ownLog) nextSeq() uint64 { return max(o.tip.Seq, o.SkippedTo) + 1 }
 
 // key is what makes this node's choice among many heads its own.
 func (o *ownLog) key() string {
@@ -48,12 +57,15 @@ func (o *ownLog) key() string {
 // saw takes note of an own event from elsewhere that is not integrated here.
 func (o *ownLog) saw(e *types.Event) {
 	if e.Seq <= o.tip.Seq {
-		if e.Seq < o.skippedFrom || e.Seq > o.skippedTo {
-			o.forked = true
-		}
+		o.Forked = o.Forked || o.spent(e.Seq)
 		return
 	}
-	o.seen = max(o.seen, e.Seq)
+	o.Seen = max(o.Seen, e.Seq)
+}
+
+// spent reports whether a seq up to the tip's was used here.
+func (o *ownLog) spent(seq uint64) bool {
+	return (seq < o.SkippedFrom || seq > o.SkippedTo) && !o.unspent[seq]
 }
 
 func (o *ownLog) integrated(e *types.Event) {
@@ -63,7 +75,7 @@ func (o *ownLog) integrated(e *types.Event) {
 }
 
 func (o *ownLog) resume() {
-	if o.seen > o.tip.Seq {
-		o.skippedFrom, o.skippedTo = o.tip.Seq+1, o.seen
+	if o.Seen > o.tip.Seq {
+		o.SkippedFrom, o.SkippedTo = o.tip.Seq+1, o.Seen
 	}
 }
