@@ -39,6 +39,27 @@ func TestArguments(t *testing.T) {
 	}
 }
 
+// Guards against defect 13 of the peers: more concurrent writers made a topic
+// slower.
+func TestCheckWriters(t *testing.T) {
+	for _, test := range []struct {
+		topics int
+		rates  map[int]float64
+		ok     bool
+	}{
+		{1, map[int]float64{1: 4000, 16: 20_000, 64: 50_000}, true},
+		{1, map[int]float64{16: 20_000, 64: 19_000}, true}, // noise
+		{1, map[int]float64{16: 20_000, 64: 10_000}, false},
+		{1, map[int]float64{1: 8048, 16: 6610}, false},
+		{1000, map[int]float64{1: 4000, 64: 3000}, false},
+		{1000, map[int]float64{1: 4000, 16: 12_000, 64: 10_000}, true},
+	} {
+		if err := checkWriters(test.topics, test.rates); (err == nil) != test.ok {
+			t.Errorf("%d topics, %v: %v", test.topics, test.rates, err)
+		}
+	}
+}
+
 func TestRow(t *testing.T) {
 	r := row{name: "n", events: 12_000, took: 2 * time.Second, wire: 440, body: 335, limits: []limit{{"raw", 24_000}}}
 	r.atMost(time.Second)
