@@ -122,8 +122,8 @@ func payload(member, writer, k int) []byte {
 	return p
 }
 
-// await waits until every member has want events and all heads hashes are
-// equal.
+// await waits until every member has want events: all that were written, so
+// that the heads hashes are equal too, which check holds them to.
 func await(ctx context.Context, members []member, want int) error {
 	for i, m := range members {
 		enough := func(s node.Status) bool { return s.Events >= uint64(want) }
