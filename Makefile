@@ -1,10 +1,11 @@
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     := go run mvdan.cc/gofumpt@v0.12.0
 FUZZTIME    ?= 20s
+RUNS        ?= 3
 # A decoder's fuzz test, as package:function.
 FUZZ := $(shell grep -rlE '^func Fuzz' --include='*_test.go' . | xargs grep -hoE '^func Fuzz[A-Za-z]+' /dev/null --with-filename | sed -E 's,^\./,,; s,/[^/]*_test\.go:func ,:,')
 
-.PHONY: help build check lint test e2e fuzz bench generate
+.PHONY: help build check lint test e2e fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-parts generate
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,8 +36,13 @@ fuzz: ## each decoder's fuzz test for FUZZTIME (20s)
 		go test "./$${f%%:*}" -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s || exit 1; \
 	done
 
-bench: ## benchmarks beside the machine's limits
-	go test -run '^$$' -bench . -benchtime 2s ./types ./trie ./store/... ./crdt/... ./syncer/... ./broadcaster/... ./e2e/...
+bench: bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-parts ## all benchmarks; one alone: make bench-append …
+
+bench-limits bench-append bench-converge bench-join bench-heal bench-latency: bench-%:
+	go run ./e2e/bench -runs $(RUNS) $*
+
+bench-parts:
+	go test -run '^$$' -bench . -benchtime 1s ./types ./trie ./store/... ./crdt/... ./syncer/... ./broadcaster/...
 
 generate: ## the protobuf code; needs protoc, protoc-gen-go and protoc-gen-connect-go
 	go generate ./...

@@ -41,12 +41,13 @@ var may = map[string][]string{
 	"api/cairn/v1/cairnv1connect": {"api/cairn/v1"},
 	"cmd/cairn":                   {"types", "crdt", "node", "api", "api/...", "e2e"},
 	"e2e":                         {"types", "crdt", "node"},
+	"e2e/bench":                   {"types", "crdt", "node"},
 }
 
 // only lists libraries that few packages may import, tests aside.
 var only = map[string][]string{
-	"github.com/libp2p/":        {"broadcaster/gossip", "syncer", "node", "e2e"},
-	"github.com/dgraph-io/":     {"store/badger"},
+	"github.com/libp2p/":        {"broadcaster/gossip", "syncer", "node", "e2e", "e2e/bench"},
+	"github.com/dgraph-io/":     {"store/badger", "e2e/bench"}, // bench measures it raw, as a limit
 	"connectrpc.com/":           {"api", "api/cairn/v1/cairnv1connect"},
 	"github.com/spf13/cobra":    {"cmd/cairn"},
 	"github.com/fxamacker/cbor": {"types"},

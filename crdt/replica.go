@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -289,7 +290,10 @@ func (r *Replica) post(in input, size int) bool {
 	return true
 }
 
-// drive is the driver's goroutine: it works until the inbox is empty.
+// drive is the driver's goroutine: it works until the inbox is empty. After a
+// run of several inputs it lets the callers go first that it has just answered.
+// They are likely to append again, and would otherwise always come too late for
+// the next commit: half of them would wait while the other half is committed.
 func (r *Replica) drive() {
 	for {
 		inputs := r.drain()
@@ -297,6 +301,9 @@ func (r *Replica) drive() {
 			return
 		}
 		r.driver.work(inputs)
+		if len(inputs) > 1 {
+			runtime.Gosched()
+		}
 	}
 }
 

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Every suite measures its rows and finds the replicas equal; with few events,
+// so the figures say nothing.
+func TestSuites(t *testing.T) {
+	for name, args := range map[string][]string{
+		"append":   {"-select", " 16 writers"},
+		"converge": {"-select", "3 nodes"},
+		"join":     {"-select", "10000 "},
+		"heal":     nil,
+		"latency":  nil,
+		"limits":   {"-select", "fsync|of 3$|stream"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			args := append([]string{"-runs", "1", "-scale", "0.02", "-profile", t.TempDir()}, args...)
+			if err := run(t.Context(), append(args, name), &out); err != nil {
+				t.Fatal(err)
+			}
+			if lines := strings.Count(out.String(), "\n"); lines < 3 { // two of them are the table's head
+				t.Errorf("printed %d lines:\n%s", lines, &out)
+			}
+		})
+	}
+}
+
+func TestArguments(t *testing.T) {
+	for _, args := range [][]string{{}, {"nothing"}, {"-runs", "0", "limits"}, {"-select", "(", "limits"}, {"limits", "append"}} {
+		if err := run(t.Context(), args, new(bytes.Buffer)); err == nil {
+			t.Errorf("%q was accepted", args)
+		}
+	}
+}
+
+// Guards against defect 13 of the peers: more concurrent writers made a topic
+// slower.
+func TestCheckWriters(t *testing.T) {
+	for _, test := range []struct {
+		topics int
+		rates  map[int]float64
+		ok     bool
+	}{
+		{1, map[int]float64{1: 4000, 16: 20_000, 64: 50_000}, true},
+		{1, map[int]float64{16: 20_000, 64: 19_000}, true}, // noise
+		{1, map[int]float64{16: 20_000, 64: 10_000}, false},
+		{1, map[int]float64{1: 8048, 16: 6610}, false},
+		{1000, map[int]float64{1: 4000, 64: 3000}, false},
+		{1000, map[int]float64{1: 4000, 16: 12_000, 64: 10_000}, true},
+	} {
+		if err := checkWriters(test.topics, test.rates); (err == nil) != test.ok {
+			t.Errorf("%d topics, %v: %v", test.topics, test.rates, err)
+		}
+	}
+}
+
+func TestRow(t *testing.T) {
+	r := row{name: "n", events: 12_000, took: 2 * time.Second, wire: 440, body: 335, limits: []limit{{"raw", 24_000}}}
+	r.atMost(time.Second)
+	const want = "n|2.00 s|6,000|440|1.10|||||0.25 × raw (24,000/s)|≤ 1s: **missed**"
+	if got := strings.Join(r.cells(), "|"); got != want {
+		t.Errorf("cells\n%s\nwant\n%s", got, want)
+	}
+	r.atLeast(6000)
+	if r.verdict() != "≥ 6,000/s: met" {
+		t.Errorf("verdict %q", r.verdict())
+	}
+	if got := percentile([]time.Duration{1, 2, 3}, 50); got != 2 {
+		t.Errorf("median %d", got)
+	}
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cairn-p2p/cairn/crdt"
+)
+
+// appendedTogether is the number of events that a batch witness of the server
+// in joins covers: what 64 concurrent writers make.
+const appendedTogether = 64
+
+// joins measures a fresh node that joins a topic, until it holds all of it. The
+// server's events have batch witnesses, or single ones: those were appended one
+// at a time.
+func (b *bench) joins() error {
+	for _, test := range []struct {
+		events, together int
+		witness          string
+		goal             time.Duration
+	}{
+		{10_000, appendedTogether, "batch", 200 * time.Millisecond},
+		{10_000, 1, "single", 400 * time.Millisecond},
+		{100_000, appendedTogether, "batch", 1500 * time.Millisecond},
+		{100_000, 1, "single", 3200 * time.Millisecond},
+	} {
+		events := b.scaled(test.events)
+		name := fmt.Sprintf("join, %d events, %s witnesses", test.events, test.witness)
+		if !b.selected.MatchString(name) {
+			continue
+		}
+		if err := b.joinRow(name, events, test.together, test.goal); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) joinRow(name string, events, together int, goal time.Duration) (err error) {
+	ctx, cancel := context.WithTimeout(b.ctx, rowTimeout)
+	defer cancel()
+	server, err := b.fresh(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.node.Close()) }()
+	fmt.Fprintf(b.progress, "%s: append the events\n", name)
+	if err := fill(ctx, server, events, together); err != nil {
+		return fmt.Errorf("%s: fill the server: %w", name, err)
+	}
+	r, err := b.row(name, func(ctx context.Context, r *row) error { return b.join(ctx, r, server, events, together) })
+	if err != nil {
+		return err
+	}
+	r.atMost(goal)
+	if r.wire, err = b.joinWire(server, events); err != nil {
+		return fmt.Errorf("%s, tapped: %w", name, err)
+	}
+	return nil
+}
+
+// fill appends events, so many a call.
+func fill(ctx context.Context, m member, events, together int) error {
+	for done := 0; done < events; {
+		drafts := make([]crdt.Draft, min(together, events-done))
+		for i := range drafts {
+			drafts[i].Payload = payload(0, 0, done+i)
+		}
+		if _, err := m.AppendBatch(ctx, drafts); err != nil {
+			return err
+		}
+		done += len(drafts)
+	}
+	return nil
+}
+
+func (b *bench) join(ctx context.Context, r *row, server member, events, together int) error {
+	m, err := b.fresh(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeAll([]member{m}) //nolint:errcheck // it was closed, or an error is on its way
+	r.events = events
+	probes := []probe{streams(), b.groups(1000)}
+	if together == 1 {
+		probes = append(probes, verifies().onAllCores())
+	}
+	err = around(ctx, r, probes, func() error {
+		err := b.measure(ctx, r, func(ctx context.Context) error {
+			if err := connect(ctx, m, server, nil); err != nil {
+				return err
+			}
+			return await(ctx, []member{m}, events)
+		})
+		if err != nil {
+			return err
+		}
+		return check(ctx, []member{server, m}, events)
+	})
+	if err != nil {
+		return err
+	}
+	return r.finish(ctx, []member{m}, events)
+}
+
+// joinWire joins once more through a tap and returns the bytes on the wire for
+// each event.
+func (b *bench) joinWire(server member, events int) (perEvent float64, err error) {
+	ctx, cancel := context.WithTimeout(b.ctx, rowTimeout)
+	defer cancel()
+	t := new(taps)
+	defer func() { err = errors.Join(err, t.close()) }()
+	m, err := b.fresh(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, m.node.Close()) }()
+	if err := connect(ctx, m, server, t); err != nil {
+		return 0, err
+	}
+	if err := await(ctx, []member{m}, events); err != nil {
+		return 0, err
+	}
+	perEvent = float64(t.bytes()) / float64(events)
+	return perEvent, check(ctx, []member{server, m}, events)
+}
