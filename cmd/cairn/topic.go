@@ -32,6 +32,7 @@ func newTopic(a *app) *cobra.Command {
 		}),
 		newTopicList(a),
 		newTopicWait(a),
+		newTopicGraph(a),
 	)
 	return topic
 }
