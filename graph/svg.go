@@ -20,6 +20,7 @@ text { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans 
 .title { font-size: 15px; font-weight: bold; fill: #0f172a; }
 .note, .name, .tick { fill: #64748b; }
 .name, .tick { font-size: 10px; text-anchor: middle; }
+.name, .head-name { paint-order: stroke; stroke: #ffffff; stroke-width: 3px; stroke-linejoin: round; }
 .head-name { font-size: 11px; font-weight: bold; fill: #0f172a; }
 .paper { fill: #ffffff; }
 .band { fill: #f1f5f9; }
@@ -31,6 +32,7 @@ text { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans 
   text { fill: #cbd5e1; }
   .title, .head-name { fill: #f8fafc; }
   .note, .name, .tick { fill: #94a3b8; }
+  .name, .head-name { stroke: #0d1117; }
   .paper { fill: #0d1117; }
   .band { fill: #161b22; }
   .grid { stroke: #21262d; }

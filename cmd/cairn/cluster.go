@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -84,6 +85,9 @@ func (c *cluster) startNode(ctx context.Context, i int) error {
 		Log:       log,
 	}}
 	l, err := d.start(ctx)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w; --api HOST:PORT takes another first port, port 0 free ones", err)
+	}
 	if err != nil {
 		return err
 	}

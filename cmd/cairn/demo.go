@@ -25,8 +25,6 @@ const (
 	// they share commits; few leave a DAG that is worth a look.
 	minDemoWriters, maxDemoWriters = 2, 8
 	demoShare                      = 16
-	// shortHash is how many characters of a heads hash tell it apart.
-	shortHash = 16
 	// demoPatience bounds each wait of a demo: what takes longer has failed.
 	demoPatience = 2 * time.Minute
 )
@@ -77,10 +75,16 @@ func (a *app) demo(ctx context.Context, c *cluster, n int) error {
 	if err != nil && !errors.Is(err, errNotEqual) {
 		return err
 	}
-	if err := errors.Join(err, d.verdict(ctx, n)); err != nil {
-		return errors.Join(printList(a, d.rows, demoTable), err)
+	if err := d.finish(ctx); err != nil {
+		return err
 	}
-	if err := printList(a, d.rows, demoTable); err != nil {
+	if err := printList(a, d.rows, demoTable); err != nil { // whatever became of it
+		return err
+	}
+	if err == nil {
+		err = verdict(d.rows, n)
+	}
+	if err != nil {
 		return err
 	}
 	last := d.rows[len(d.rows)-1]
@@ -245,10 +249,8 @@ func (d *demo) heal(ctx context.Context, last *node.Node) error {
 	return group.Wait()
 }
 
-// verdict fills in how the nodes end and reports whether that is as it should
-// be.
-func (d *demo) verdict(ctx context.Context, n int) error {
-	equal := true
+// finish fills in how the nodes end.
+func (d *demo) finish(ctx context.Context) error {
 	for i, topic := range d.topics {
 		s, err := topic.State(ctx)
 		if err != nil {
@@ -256,12 +258,19 @@ func (d *demo) verdict(ctx context.Context, n int) error {
 		}
 		r := &d.rows[i]
 		r.Events, r.Heads, r.HeadsHash = s.Events, len(s.Heads), hex.EncodeToString(s.HeadsHash[:])
-		equal = equal && r.Events == uint64(n) && r.HeadsHash == d.rows[0].HeadsHash
 	}
-	switch {
-	case !equal:
-		return errNotEqual
-	case d.rows[len(d.rows)-1].Missed == 0:
+	return nil
+}
+
+// verdict reports why rows, of which the last is that of the node that was cut
+// off, do not show how n events heal.
+func verdict(rows []demoRow, n int) error {
+	for _, r := range rows {
+		if r.Events != uint64(n) || r.HeadsHash != rows[0].HeadsHash {
+			return errNotEqual
+		}
+	}
+	if rows[len(rows)-1].Missed == 0 {
 		return errNothingMissed
 	}
 	return nil

@@ -63,13 +63,6 @@ func (a *app) printTopic(t *api.Topic, err error) error {
 	return printList(a, []api.Topic{*t}, topicTable())
 }
 
-func (a *app) printTopicStatus(s *api.TopicStatus, err error) error {
-	if err != nil {
-		return err
-	}
-	return a.printObject(s, topicStatusFields(s))
-}
-
 func newTopicList(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "ls",
