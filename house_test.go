@@ -39,7 +39,8 @@ var may = map[string][]string{
 	"api":                         {"types", "crdt", "node", "api/..."},
 	"api/cairn/v1":                {},
 	"api/cairn/v1/cairnv1connect": {"api/cairn/v1"},
-	"cmd/cairn":                   {"types", "crdt", "node", "api", "api/...", "e2e"},
+	"graph":                       {},
+	"cmd/cairn":                   {"types", "crdt", "node", "api", "api/...", "graph", "e2e"},
 	"e2e":                         {"types", "crdt", "node"},
 	"e2e/bench":                   {"types", "crdt", "node"},
 }

@@ -51,7 +51,7 @@ func (l *Local) Peers(context.Context) ([]Peer, error) {
 			Peer:      p.ID.String(),
 			Addrs:     list(p.Addrs),
 			Direction: p.Direction,
-			LatencyMS: p.Latency.Round(time.Millisecond).Milliseconds(),
+			LatencyMS: (p.Latency + time.Millisecond - 1).Milliseconds(), // 0 is for unknown
 			Topics:    p.Topics,
 		})
 	}

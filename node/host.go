@@ -27,7 +27,7 @@ const (
 
 // newHost returns a host that does not listen yet, so that its protocols can
 // be set up before the first peer asks for them.
-func newHost(key ed25519.PrivateKey) (host.Host, error) {
+func newHost(key ed25519.PrivateKey, g *gate) (host.Host, error) {
 	k, err := libp2pKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("convert identity: %w", err)
@@ -48,6 +48,7 @@ func newHost(key ed25519.PrivateKey) (host.Host, error) {
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, &mux),
 		libp2p.ConnectionManager(manager),
+		libp2p.ConnectionGater(g),
 		libp2p.UserAgent("cairn"),
 		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
@@ -55,6 +56,7 @@ func newHost(key ed25519.PrivateKey) (host.Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make libp2p host: %w", err)
 	}
+	g.watch(h)
 	return h, nil
 }
 

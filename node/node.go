@@ -50,6 +50,7 @@ type Node struct {
 	started time.Time
 
 	store    Store
+	gate     gate
 	host     host.Host
 	verifier *verifier
 	gossip   *gossip.Broadcaster
@@ -144,7 +145,7 @@ func (n *Node) openStore() error {
 }
 
 func (n *Node) openHost() error {
-	h, err := newHost(n.key)
+	h, err := newHost(n.key, &n.gate)
 	if err != nil {
 		return err
 	}

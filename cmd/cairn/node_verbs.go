@@ -52,7 +52,7 @@ func newPeer(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(a, peers, peerTable())
+			return printList(a, peers, peerTable(peers))
 		}),
 	}, &cobra.Command{
 		Use:   "connect MULTIADDR",

@@ -60,7 +60,7 @@ func newRoot(a *app) *cobra.Command {
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `duration`, with exit code 8 (default: never)")
 	flags.Var((*levelFlag)(&a.level), "log-level", "least level of what is logged to stderr: debug, info, warn or error")
 	root.AddCommand(
-		newRun(a), newStatus(a), newPub(a), newSub(a), newQuery(a), newGet(a),
+		newRun(a), newDev(a), newStatus(a), newPub(a), newSub(a), newQuery(a), newGet(a),
 		newTopic(a), newPeer(a), newKey(a), newVersion(a),
 	)
 	root.InitDefaultHelpCmd()

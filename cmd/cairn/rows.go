@@ -27,14 +27,12 @@ func eventTable[T any](event func(*T) *api.Event) table[T] {
 	}
 }
 
-// shortPeer returns the end of a peer's id: all begin alike.
-func shortPeer(id string) string {
-	const shown = 8
-	if len(id) <= shown {
-		return id
-	}
-	return "…" + id[len(id)-shown:]
-}
+// shortPeerLength is how many characters of a peer's id tell it apart from
+// all but a few.
+const shortPeerLength = 8
+
+// shortPeer returns the end of a peer's id.
+func shortPeer(id string) string { return ending(id, shortPeerLength) }
 
 func dash(s string) string {
 	if s == "" {
@@ -75,13 +73,28 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-func peerTable() table[api.Peer] {
+func peerTable(peers []api.Peer) table[api.Peer] {
+	ids := make([]string, len(peers))
+	for i, p := range peers {
+		ids[i] = p.Peer
+	}
+	short := shortPeers(ids)
 	return table[api.Peer]{
-		{"PEER", 0, func(p *api.Peer) string { return p.Peer }},
+		{"PEER", 0, func(p *api.Peer) string { return short(p.Peer) }},
 		{"DIRECTION", 0, func(p *api.Peer) string { return p.Direction }},
-		{"LATENCY", 0, func(p *api.Peer) string { return fmt.Sprintf("%d ms", p.LatencyMS) }},
+		{"LATENCY", 0, func(p *api.Peer) string {
+			if p.LatencyMS == 0 {
+				return "-"
+			}
+			return fmt.Sprintf("%d ms", p.LatencyMS)
+		}},
 		{"TOPICS", 0, func(p *api.Peer) string { return strconv.Itoa(p.Topics) }},
-		{"ADDRESSES", 0, func(p *api.Peer) string { return strings.Join(p.Addrs, ",") }},
+		{"ADDRESS", 0, func(p *api.Peer) string {
+			if len(p.Addrs) < 2 {
+				return strings.Join(p.Addrs, "")
+			}
+			return fmt.Sprintf("%s and %d more", p.Addrs[0], len(p.Addrs)-1)
+		}},
 	}
 }
 
@@ -93,52 +106,4 @@ func headsFields(h *api.Heads) []field {
 		{"heads hash", h.HeadsHash},
 	}
 	return append(fields, listField("heads", h.Heads)...)
-}
-
-func topicStatusFields(s *api.TopicStatus) []field {
-	fields := []field{
-		{"topic", s.Topic},
-		{"topic id", s.TopicID},
-		{"state", s.State},
-		{"reason", dash(s.Reason)},
-		fieldf("events", "%d", s.Events),
-		fieldf("pending", "%d", s.Pending),
-		{"heads hash", s.HeadsHash},
-	}
-	fields = append(fields, listField("heads", s.Heads)...)
-	var missing, peers []string
-	for _, m := range s.Missing {
-		missing = append(missing, missingLine(m))
-	}
-	for _, p := range s.Peers {
-		peers = append(peers, replicaLine(p))
-	}
-	fields = append(fields, listField("missing", missing)...)
-	return append(fields, listField("peers", peers)...)
-}
-
-func missingLine(m api.Missing) string {
-	line := m.CID
-	if !m.Since.IsZero() {
-		line += " since " + m.Since.UTC().Format(timeLayout)
-	}
-	for i, asked := range m.Asked {
-		separator := ", "
-		if i == 0 {
-			separator = "; asked "
-		}
-		line += separator + shortPeer(asked.Peer) + ": " + asked.Answer
-	}
-	return line
-}
-
-func replicaLine(r api.Replica) string {
-	line := r.Peer + " differs"
-	if r.InSync {
-		line = r.Peer + " in sync"
-	}
-	if r.LastSync.IsZero() {
-		return line + ", never compared"
-	}
-	return line + ", compared " + r.LastSync.UTC().Format(timeLayout)
 }

@@ -37,6 +37,9 @@ func TestScripts(t *testing.T) {
 			"lines":   writeLines,
 			"count":   writeCount,
 			"follow":  follow,
+			"found":   found,
+			"dirname": dirName,
+			"empty":   empty,
 		},
 	})
 }
@@ -85,6 +88,42 @@ func pollFile(ts *testscript.TestScript, path string, until func(text string) bo
 		}
 	}
 	ts.Fatalf("waited %s for %s", patience, path)
+}
+
+// found PATTERN NAME waits until a file matches, and sets NAME to its path.
+func found(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: found PATTERN NAME")
+	}
+	for begin := time.Now(); time.Since(begin) < patience; time.Sleep(5 * time.Millisecond) {
+		paths, err := filepath.Glob(ts.MkAbs(args[0]))
+		ts.Check(err)
+		if len(paths) > 0 {
+			ts.Setenv(args[1], paths[0])
+			return
+		}
+	}
+	ts.Fatalf("waited %s for %s", patience, args[0])
+}
+
+// dirname PATH NAME sets NAME to the directory of a path.
+func dirName(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: dirname PATH NAME")
+	}
+	ts.Setenv(args[1], filepath.Dir(args[0]))
+}
+
+// empty DIR demands that nothing is in DIR.
+func empty(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: empty DIR")
+	}
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(entries) > 0 {
+		ts.Fatalf("%s is in %s", entries[0].Name(), args[0])
+	}
 }
 
 // envfile NAME FILE sets NAME to the file's text without surrounding space.

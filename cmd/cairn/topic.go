@@ -32,6 +32,7 @@ func newTopic(a *app) *cobra.Command {
 		}),
 		newTopicList(a),
 		newTopicWait(a),
+		newTopicGraph(a),
 	)
 	return topic
 }
@@ -60,13 +61,6 @@ func (a *app) printTopic(t *api.Topic, err error) error {
 		return a.printObject(t, nil)
 	}
 	return printList(a, []api.Topic{*t}, topicTable())
-}
-
-func (a *app) printTopicStatus(s *api.TopicStatus, err error) error {
-	if err != nil {
-		return err
-	}
-	return a.printObject(s, topicStatusFields(s))
 }
 
 func newTopicList(a *app) *cobra.Command {

@@ -105,6 +105,27 @@ func TestUsage(t *testing.T) {
 		{"run --data-dir d --network ''", ""},
 		{"run --data-dir d --replicate some", ""},
 		{"run --data-dir d extra", ""},
+		{"topic graph", ""},
+		{"topic graph id:xyz", ""},
+		{"topic graph t --format png", "want dot, svg or json"},
+		{"topic graph t --format ''", ""},
+		{"topic graph t --last 0", "want 1 to 2000"},
+		{"topic graph t --last 2001", "want 1 to 2000"},
+		{"topic graph t --last -1", ""},
+		{"topic graph t -o json", "use --format json"},
+		{"dev extra", ""},
+		{"dev --nodes 0", "want 1 to 64"},
+		{"dev --nodes 65", "want 1 to 64"},
+		{"dev --nodes 1 --demo 10", "needs 2 at least"},
+		{"dev --demo 0", "want 2 to 1000000"},
+		{"dev --demo 1", "want 2 to 1000000"},
+		{"dev --demo -5", ""},
+		{"dev --demo 1000001", ""},
+		{"dev --demo many", ""},
+		{"dev --demo 10 --api 127.0.0.1:0", "takes free ports"},
+		{"dev --keep ''", "--keep is empty"},
+		{"dev --api 0.0.0.0:0", "not a loopback address"},
+		{"dev --api 127.0.0.1:65534", "not so many ports"},
 	} {
 		code, stdout, stderr := runArgs(test.line, "", nil)
 		if code != exitUsage || stdout != "" || stderr == "" || !strings.Contains(stderr, test.says) {
@@ -149,6 +170,7 @@ func TestUnreachable(t *testing.T) {
 		"pub t payload", "pub t", "pub t --lines", "sub t", "sub t --from start -o ndjson",
 		"query t", "query t -o json", "query t --payload",
 		"topic join t", "topic leave t", "topic ls", "topic heads t", "topic status t", "topic wait t --timeout 10s",
+		"topic graph t", "topic graph t --format dot --last 10",
 	} {
 		code, stdout, stderr := runArgs(line, "a\nb\n", nil)
 		if code != exitUnreachable || stdout != "" || !strings.Contains(stderr, nobody) || !strings.Contains(stderr, "cairn run") {
