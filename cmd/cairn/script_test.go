@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +39,7 @@ func TestScripts(t *testing.T) {
 			"lines":   writeLines,
 			"count":   writeCount,
 			"follow":  follow,
+			"http":    httpGet,
 		},
 	})
 }
@@ -85,6 +88,24 @@ func pollFile(ts *testscript.TestScript, path string, until func(text string) bo
 		}
 	}
 	ts.Fatalf("waited %s for %s", patience, path)
+}
+
+// http CODE PATH FILE gets a path of the API at CAIRN_API, which must answer
+// with the code, into FILE.
+func httpGet(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: http CODE PATH FILE")
+	}
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get("http://" + ts.Getenv("CAIRN_API") + args[1])
+	ts.Check(err)
+	defer res.Body.Close() //nolint:errcheck // it is read
+	text, err := io.ReadAll(res.Body)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), text, 0o644))
+	if strconv.Itoa(res.StatusCode) != args[0] {
+		ts.Fatalf("%s answers %s, want %s: %s", args[1], res.Status, args[0], text)
+	}
 }
 
 // envfile NAME FILE sets NAME to the file's text without surrounding space.
