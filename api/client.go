@@ -109,6 +109,15 @@ func (c *Client) Join(ctx context.Context, topic string) (*Topic, error) {
 	return topicFromProto(m.GetTopic()), nil
 }
 
+// Create implements Service.
+func (c *Client) Create(ctx context.Context, name, owner string, writers []string) (*Topic, error) {
+	m, err := c.rpc.CreateTopic(ctx, &cairnv1.CreateTopicRequest{Name: name, Owner: owner, Writers: writers})
+	if err != nil {
+		return nil, c.fail(ctx, err)
+	}
+	return topicFromProto(m.GetTopic()), nil
+}
+
 // Leave implements Service.
 func (c *Client) Leave(ctx context.Context, topic string) (*Topic, error) {
 	m, err := c.rpc.LeaveTopic(ctx, &cairnv1.LeaveTopicRequest{Topic: topic})

@@ -50,9 +50,14 @@ func serve(t *testing.T, svc Service) (client *Client, stop func()) {
 
 func serveOn(t *testing.T, l net.Listener, svc Service) (client *Client, stop func()) {
 	t.Helper()
+	return serveServer(t, l, &Server{Service: svc})
+}
+
+func serveServer(t *testing.T, l net.Listener, s *Server) (client *Client, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- Serve(ctx, l, svc, nil) }()
+	go func() { served <- s.Serve(ctx, l) }()
 	stopped := false
 	stop = func() {
 		if stopped {

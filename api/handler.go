@@ -58,6 +58,14 @@ func (h *handler) JoinTopic(ctx context.Context, req *cairnv1.JoinTopicRequest) 
 	return &cairnv1.JoinTopicResponse{Topic: topicToProto(t)}, nil
 }
 
+func (h *handler) CreateTopic(ctx context.Context, req *cairnv1.CreateTopicRequest) (*cairnv1.CreateTopicResponse, error) {
+	t, err := h.svc.Create(ctx, req.GetName(), req.GetOwner(), req.GetWriters())
+	if err != nil {
+		return nil, toWire(ctx, err)
+	}
+	return &cairnv1.CreateTopicResponse{Topic: topicToProto(t)}, nil
+}
+
 func (h *handler) LeaveTopic(ctx context.Context, req *cairnv1.LeaveTopicRequest) (*cairnv1.LeaveTopicResponse, error) {
 	t, err := h.svc.Leave(ctx, req.GetTopic())
 	if err != nil {

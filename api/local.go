@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cairn-p2p/cairn/crdt"
 	"github.com/cairn-p2p/cairn/node"
@@ -27,6 +28,14 @@ var _ Service = (*Local)(nil)
 // NewLocal returns the service of n, whose release is version. It does not own
 // n.
 func NewLocal(n *node.Node, version string) *Local { return &Local{node: n, version: version} }
+
+var _ Operator = (*Local)(nil)
+
+// Gatherer implements Operator.
+func (l *Local) Gatherer() prometheus.Gatherer { return l.node.Gatherer() }
+
+// Checks implements Operator.
+func (l *Local) Checks() []node.Check { return l.node.Checks() }
 
 // Status implements Service.
 func (l *Local) Status(context.Context) (*Status, error) {
@@ -68,6 +77,46 @@ func (l *Local) Join(ctx context.Context, topic string) (*Topic, error) {
 		return nil, err
 	}
 	return describe(ctx, t)
+}
+
+// Create implements Service.
+func (l *Local) Create(ctx context.Context, name, owner string, writers []string) (*Topic, error) {
+	w, err := ParseWriters(owner, writers)
+	if err != nil {
+		return nil, err
+	}
+	t, err := l.node.Create(ctx, name, w.Owner, w.Writers)
+	if err != nil {
+		return nil, err
+	}
+	return describe(ctx, t)
+}
+
+// Writers are who may publish to a restricted topic.
+type Writers struct {
+	Owner   types.Publisher // zero: the node's own key
+	Writers []types.Publisher
+}
+
+// ParseWriters reads an owner, which may be empty, and writers. The error is
+// types.ErrInvalidArgument.
+func ParseWriters(owner string, writers []string) (Writers, error) {
+	var w Writers
+	if owner != "" {
+		p, err := types.ParsePublisher(owner)
+		if err != nil {
+			return w, fmt.Errorf("owner: %w", err)
+		}
+		w.Owner = p
+	}
+	for _, text := range writers {
+		p, err := types.ParsePublisher(text)
+		if err != nil {
+			return w, fmt.Errorf("writer: %w", err)
+		}
+		w.Writers = append(w.Writers, p)
+	}
+	return w, nil
 }
 
 // Leave implements Service.

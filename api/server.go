@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -32,19 +33,42 @@ const (
 	drainTimeout = 2 * time.Second
 )
 
-// Serve answers requests on l with svc until ctx ends. Then it accepts no more,
-// ends the calls that wait for something, lets the others finish for up to two
-// seconds, and returns nil. It owns l. log takes what goes wrong; nil: nothing
-// is logged.
+// Server is the API of one node. Only Service is required. It serves once.
+type Server struct {
+	// Service answers the protocol's calls. When it is an Operator too, /metrics
+	// and /readyz answer for it.
+	Service Service
+	Log     *slog.Logger // of what goes wrong; nil: nothing is logged
+	// Pprof adds the profiles of net/http/pprof under /debug/pprof/.
+	Pprof bool
+
+	draining atomic.Bool
+}
+
+// Drain makes /readyz answer 503 from now on, so that nobody sends the node new
+// work. All requests are still answered. It may be called at any time, and more
+// than once.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Serve is Server.Serve with svc and log.
 func Serve(ctx context.Context, l net.Listener, svc Service, log *slog.Logger) error {
+	return (&Server{Service: svc, Log: log}).Serve(ctx, l)
+}
+
+// Serve answers requests on l until ctx ends. Then it drains, accepts no more,
+// ends the calls that wait for something, lets the others finish for up to two
+// seconds, and returns nil. It owns l.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	log := s.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	defer context.AfterFunc(ctx, s.Drain)()
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	server := &http.Server{
-		Handler:           newHandler(ctx, svc),
+		Handler:           s.handler(ctx),
 		Protocols:         protocols,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
@@ -80,18 +104,18 @@ func drain(server *http.Server) error {
 	return err
 }
 
-// newHandler returns the whole HTTP surface. draining ends when the server
-// stops.
-func newHandler(draining context.Context, svc Service) http.Handler {
+// handler returns the whole HTTP surface. ctx ends when the server stops.
+func (s *Server) handler(ctx context.Context) http.Handler {
 	options := []connect.HandlerOption{connect.WithReadMaxBytes(maxRequest)}
 	for _, name := range jsonNames {
 		options = append(options, connect.WithCodec(jsonCodec{name}))
 	}
 	mux := http.NewServeMux()
-	mux.Handle(cairnv1connect.NewNodeServiceHandler(&handler{svc: svc, draining: draining}, options...))
+	mux.Handle(cairnv1connect.NewNodeServiceHandler(&handler{svc: s.Service, draining: ctx}, options...))
 	reflector := grpcreflect.NewStaticReflector(cairnv1connect.NodeServiceName)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
+	s.addOps(mux)
 	return guard(withController(mux))
 }
 

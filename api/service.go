@@ -22,6 +22,10 @@ type Service interface {
 
 	// Join begins to replicate a topic, durably. Joining again does nothing.
 	Join(ctx context.Context, topic string) (*Topic, error)
+	// Create makes a new restricted topic, called name, to which only owner and
+	// writers publish, and joins it. An empty owner is the node's own key. Only
+	// "id:" and the topic's id refers to it.
+	Create(ctx context.Context, name, owner string, writers []string) (*Topic, error)
 	// Leave stops replicating a topic, durably. Its events stay.
 	Leave(ctx context.Context, topic string) (*Topic, error)
 	// Topics returns the topics that the node holds, by name.

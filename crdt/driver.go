@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/ipfs/go-cid"
 
@@ -24,6 +25,9 @@ type driver struct {
 	// Of the inputs since the last flush:
 	from       types.PeerID // a neighbour that delivered events
 	backfilled bool         // some came by sync
+	tally      tally        // for the Observer
+
+	since time.Time // something has been pending ever since; zero: nothing is
 }
 
 // work carries out inputs in their order, in runs that make one commit each.
@@ -74,9 +78,14 @@ func (d *driver) apply(inputs []input) (int, error) {
 	if err := d.load(); err != nil {
 		return len(inputs), err
 	}
+	observed := d.replica.cfg.Observer != nil
 	for i, in := range inputs {
+		before := d.clock.Events()
 		if err := in.apply(d); err != nil {
 			return i + 1, err
+		}
+		if observed {
+			d.tally.count(in, d.clock.Events()-before)
 		}
 		if d.clock.Unstored() >= types.MaxBatchSize {
 			return i + 1, nil
@@ -112,7 +121,9 @@ func (d *driver) unload() {
 	}
 	d.clock, d.heads = nil, nil
 	d.from, d.backfilled, d.durable = "", false, 0
+	d.tally, d.since = tally{}, time.Time{}
 	d.replica.pending.Store(0)
+	d.replica.waiting.Store(0)
 }
 
 // heights reads what the clock needs to know of events, their links and heads.
@@ -177,12 +188,20 @@ func (d *driver) flush() error {
 	r := d.replica
 	effects := d.clock.Take()
 	d.sign(effects.Store)
+	observed := r.cfg.Observer != nil && len(effects.Store) > 0
+	var begin time.Time
+	if observed {
+		begin = time.Now()
+	}
 	for _, batch := range effects.Store {
 		if err := r.cfg.Store.Commit(batch); err != nil {
 			return fmt.Errorf("commit %d events: %w", len(batch.Events), err)
 		}
 		d.durable = batch.First + uint64(len(batch.Events)) - 1
 		d.moveHeads(batch)
+	}
+	if observed {
+		d.observeCommit(time.Since(begin))
 	}
 	if len(effects.Announce) > 0 {
 		r.cfg.Broadcaster.Broadcast(types.Announcement{
@@ -199,8 +218,14 @@ func (d *driver) flush() error {
 		r.cfg.Syncer.Changed(r.topic, d.heads.Root(), d.backfilled)
 		r.wake.fire()
 	}
-	_, size := d.clock.Pending()
+	events, size := d.clock.Pending()
 	r.pending.Store(int64(size))
+	r.waiting.Store(int64(events))
+	if events == 0 {
+		d.since = time.Time{}
+	} else if d.since.IsZero() {
+		d.since = r.cfg.Now()
+	}
 	r.halted.Store(d.clock.OwnErr() != nil)
 	d.from, d.backfilled = "", false
 	return nil

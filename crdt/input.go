@@ -75,7 +75,9 @@ func (in *receiveInput) apply(d *driver) error {
 	if err != nil {
 		return err
 	}
-	d.clock.Receive(clock.Source{Peer: in.from}, in.events, known)
+	for _, r := range d.clock.Receive(clock.Source{Peer: in.from}, in.events, known) {
+		d.observeRefused(r.Err)
+	}
 	d.clock.Hear(in.heads, known)
 	return nil
 }
@@ -96,9 +98,9 @@ func (in *integrateInput) apply(d *driver) error {
 	}
 	d.backfilled = true
 	for _, r := range d.clock.Receive(clock.Source{Peer: in.from, Sync: true}, in.events, known) {
-		in.refused = fmt.Errorf("integrate %s: %w", r.CID, r.Err)
-		if errors.Is(r.Err, types.ErrInvalidEvent) {
-			break // the graver verdict, and the one to blame somebody for
+		d.observeRefused(r.Err)
+		if !errors.Is(in.refused, types.ErrInvalidEvent) { // the graver verdict, and the one to blame somebody for
+			in.refused = fmt.Errorf("integrate %s: %w", r.CID, r.Err)
 		}
 	}
 	return nil

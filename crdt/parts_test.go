@@ -34,6 +34,11 @@ func key(n byte) ed25519.PrivateKey {
 
 func newWorld(t *testing.T, g *types.Genesis) *world {
 	t.Helper()
+	return newObservedWorld(t, g, nil)
+}
+
+func newObservedWorld(t *testing.T, g *types.Genesis, o crdt.Observer) *world {
+	t.Helper()
 	disk := mem.New(mem.Options{})
 	if err := disk.JoinTopic(g); err != nil {
 		t.Fatal(err)
@@ -45,7 +50,7 @@ func newWorld(t *testing.T, g *types.Genesis) *world {
 	}
 	w.gossip = &recorder{store: w.store}
 	w.Replica = crdt.New(crdt.Config{
-		Genesis: g, Key: key(1), Store: w.store, Broadcaster: w.gossip, Syncer: w.syncer,
+		Genesis: g, Key: key(1), Store: w.store, Broadcaster: w.gossip, Syncer: w.syncer, Observer: o,
 	})
 	t.Cleanup(func() {
 		w.Close()

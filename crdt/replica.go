@@ -26,7 +26,8 @@ const maxInbox = 8 << 20
 // inputOverhead is what a message counts in the inbox beside its events.
 const inputOverhead = 128
 
-// Config is what a replica is made of. Only Limits, Now and Log may be zero.
+// Config is what a replica is made of. Only Limits, Now, Log and Observer may
+// be zero.
 type Config struct {
 	Genesis     *types.Genesis // of a topic that the store holds
 	Key         ed25519.PrivateKey
@@ -36,6 +37,7 @@ type Config struct {
 	Limits      clock.Limits     // zero: clock.DefaultLimits
 	Now         func() time.Time // zero: time.Now
 	Log         *slog.Logger     // zero: nothing is logged
+	Observer    Observer         // nil: nobody is told, at no cost
 }
 
 // Replica is this node's copy of one topic. Its methods are safe for
@@ -46,6 +48,7 @@ type Replica struct {
 	self  types.Publisher
 
 	pending atomic.Int64 // bytes of pending events
+	waiting atomic.Int64 // the number of pending events
 	halted  atomic.Bool  // appends are refused: see State.OwnErr
 	wake    signal       // fires after each commit
 	done    chan struct{}
@@ -173,6 +176,9 @@ func (r *Replica) Tick() {
 // PendingSize is the number of bytes of pending events.
 func (r *Replica) PendingSize() int64 { return r.pending.Load() }
 
+// Pending is the number of pending events.
+func (r *Replica) Pending() int64 { return r.waiting.Load() }
+
 // Halted reports whether appends are refused: see State's OwnErr.
 func (r *Replica) Halted() bool { return r.halted.Load() }
 
@@ -195,6 +201,7 @@ type State struct {
 	HeadsHash     types.Hash
 	PendingEvents int
 	PendingSize   int
+	PendingSince  time.Time // something has been pending ever since; zero: nothing is
 	Missing       []cid.Cid // up to 100 links that pending events wait for
 	OwnErr        error     // why appends are refused, or nil
 }
@@ -212,6 +219,8 @@ func (r *Replica) State(ctx context.Context) (State, error) {
 			HeadsHash: d.heads.Root(),
 			Missing:   d.clock.Missing(maxMissing),
 			OwnErr:    d.clock.OwnErr(),
+
+			PendingSince: d.since,
 		}
 		s.PendingEvents, s.PendingSize = d.clock.Pending()
 	})

@@ -13,6 +13,7 @@ import (
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -27,7 +28,8 @@ const (
 
 // newHost returns a host that does not listen yet, so that its protocols can
 // be set up before the first peer asks for them.
-func newHost(key ed25519.PrivateKey, g *gate) (host.Host, error) {
+// libp2p's metrics go into registry; g may refuse connections.
+func newHost(key ed25519.PrivateKey, g *gate, registry prometheus.Registerer) (host.Host, error) {
 	k, err := libp2pKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("convert identity: %w", err)
@@ -51,7 +53,7 @@ func newHost(key ed25519.PrivateKey, g *gate) (host.Host, error) {
 		libp2p.ConnectionGater(g),
 		libp2p.UserAgent("cairn"),
 		libp2p.DisableRelay(),
-		libp2p.DisableMetrics(),
+		libp2p.PrometheusRegisterer(registry),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("make libp2p host: %w", err)

@@ -132,6 +132,7 @@ func (l syncLocal) Verify(ctx context.Context, events []*types.Event) []error {
 		t := l.n.topics.get(e.Topic)
 		if errs[i] == nil && (t == nil || !t.Genesis().MayPublish(e.Publisher)) {
 			errs[i] = fmt.Errorf("%w: %w", types.ErrInvalidEvent, types.ErrNotWriter)
+			l.n.metrics.reject(errs[i])
 		}
 	}
 	return errs

@@ -52,12 +52,18 @@ type Node struct {
 	store    Store
 	gate     gate
 	host     host.Host
+	metrics  *metrics
 	verifier *verifier
 	gossip   *gossip.Broadcaster
 	syncer   *syncer.Syncer
 	topics   registry
 	peers    *peers
 	usage    usage
+
+	// fetchGenesis asks the connected peers for the genesis of a topic that is
+	// not held here; types.ErrNotFound when none has it. nil: nobody can be
+	// asked.
+	fetchGenesis func(context.Context, types.TopicID) (*types.Genesis, error)
 
 	running context.Context // ends with the node
 	stop    context.CancelFunc
@@ -80,15 +86,20 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg.withDefaults(), started: time.Now(), verifier: newVerifier()}
+	n := &Node{cfg: cfg.withDefaults(), started: time.Now()}
 	n.topics.init()
+	var err error
+	if n.metrics, err = newMetrics(n); err != nil {
+		return nil, fmt.Errorf("open node: %w", err)
+	}
+	n.verifier = newVerifier(n.metrics.verified)
 	running, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.group, n.running = errgroup.WithContext(running)
 	for _, step := range []func() error{
 		n.openStore, n.openHost, n.openParts, n.loadTopics, n.listen,
 	} {
-		err := ctx.Err()
+		err = ctx.Err()
 		if err == nil {
 			err = step()
 		}
@@ -145,7 +156,7 @@ func (n *Node) openStore() error {
 }
 
 func (n *Node) openHost() error {
-	h, err := newHost(n.key, &n.gate)
+	h, err := newHost(n.key, &n.gate, n.metrics.registry)
 	if err != nil {
 		return err
 	}
@@ -165,12 +176,19 @@ func (n *Node) openParts() error {
 		Local:   gossipLocal{n},
 		Verify:  n.verifier.check,
 		Log:     n.cfg.Log,
+		Tracer:  n.metrics.gossipsub,
 	})
 	if err != nil {
 		return fmt.Errorf("open gossip: %w", err)
 	}
 	n.onClose(asCloser(n.gossip))
-	n.syncer, err = syncer.New(syncer.Config{Host: n.host, Local: syncLocal{n}, Network: n.cfg.Network, Log: n.cfg.Log})
+	n.syncer, err = syncer.New(syncer.Config{
+		Host:    n.host,
+		Local:   syncLocal{n},
+		Network: n.cfg.Network,
+		Log:     n.cfg.Log,
+		Synced:  n.metrics.transferred,
+	})
 	if err != nil {
 		return fmt.Errorf("make syncer: %w", err)
 	}
@@ -191,6 +209,7 @@ func (n *Node) loadTopics() error {
 			return fmt.Errorf("load topic %q: %w", info.Genesis.Name, err)
 		}
 		t := n.newTopic(info.Genesis)
+		t.stood(info)
 		t.joined.Store(info.Joined)
 		t.setAdopted(adopted != nil)
 		n.topics.add(t)

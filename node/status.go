@@ -96,7 +96,7 @@ func (t *Topic) explain(s *Status, state crdt.State) {
 		s.State, s.Reason = Paused, err.Error()
 		return
 	}
-	if s.State == Synced && len(state.Missing) > 0 {
+	if waits(s.State, len(state.Missing)) {
 		s.State = Behind
 		s.Reason = fmt.Sprintf("%d events wait for links that are not here yet", s.Pending)
 	}
@@ -106,15 +106,23 @@ func (t *Topic) explain(s *Status, state crdt.State) {
 }
 
 // pausedBy returns why the topic does not grow here, or nil.
-func (t *Topic) pausedBy() error {
+func (t *Topic) pausedBy() error { return t.pausedWhen(t.node.withinQuota, t.node.store.Writable) }
+
+// pausedWhen is pausedBy for one who knows already whether adopted topics may
+// grow and events can be stored.
+func (t *Topic) pausedWhen(withinQuota func() bool, writable func() error) error {
 	if !t.Joined() {
 		return errLeft
 	}
-	if t.adopted.Load() && !t.node.withinQuota() {
+	if t.adopted.Load() && !withinQuota() {
 		return errQuota
 	}
-	return t.node.store.Writable()
+	return writable()
 }
+
+// waits reports whether a topic whose pending events wait for so many links only
+// seems to be synced. What replicas claim and do not serve has no say in it.
+func waits(state string, links int) bool { return state == Synced && links > 0 }
 
 // missing joins the heads that the syncer looks for with the links that
 // pending events wait for.

@@ -22,17 +22,30 @@ type Topic struct {
 	joined  atomic.Bool
 	adopted atomic.Bool // kept though nobody here joined it
 	used    atomic.Int64
+
+	events atomic.Uint64 // length of the delivery log
+	heads  atomic.Int64  // their number
 }
 
 func (n *Node) newTopic(g *types.Genesis) *Topic {
-	return &Topic{node: n, id: g.ID(), replica: crdt.New(crdt.Config{
+	t := &Topic{node: n, id: g.ID()}
+	t.replica = crdt.New(crdt.Config{
 		Genesis:     g,
 		Key:         n.key,
 		Store:       n.store,
 		Broadcaster: n.gossip,
 		Syncer:      n.syncer,
 		Log:         n.cfg.Log,
-	})}
+		Observer:    topicObserver{t, n.metrics},
+	})
+	return t
+}
+
+// stood takes from the store what the metrics say of the topic until its first
+// commit.
+func (t *Topic) stood(info types.TopicInfo) {
+	t.events.Store(info.Events)
+	t.heads.Store(int64(len(info.Heads)))
 }
 
 // ID returns the topic's id.
@@ -67,7 +80,10 @@ func (t *Topic) AppendBatch(ctx context.Context, drafts []crdt.Draft) ([]*types.
 		return nil, fmt.Errorf("append to %q, which was left: %w", t.Name(), types.ErrNotFound)
 	}
 	t.touch()
-	return t.replica.Append(ctx, drafts...)
+	begin := time.Now()
+	events, err := t.replica.Append(ctx, drafts...)
+	t.node.metrics.appending.Observe(time.Since(begin).Seconds())
+	return events, err
 }
 
 // Get returns the topic's events, in the order of cids: nil for one that is
@@ -82,7 +98,18 @@ func (t *Topic) Query(q types.Query) iter.Seq2[*types.Event, error] { return t.r
 // after its links, and waits for more: see crdt.Replica.Subscribe. The zero
 // cursor is the start; End is now.
 func (t *Topic) Subscribe(ctx context.Context, after types.Cursor) iter.Seq2[crdt.Delivery, error] {
-	return t.replica.Subscribe(ctx, after)
+	return func(yield func(crdt.Delivery, error) bool) {
+		sub := t.node.metrics.subscribers.add(t, after.Number)
+		defer t.node.metrics.subscribers.remove(sub)
+		for d, err := range t.replica.Subscribe(ctx, after) {
+			if err == nil {
+				sub.at.Store(d.Cursor.Number)
+			}
+			if !yield(d, err) {
+				return
+			}
+		}
+	}
 }
 
 // CheckCursor returns types.ErrInvalidCursor if c is no position in the delivery

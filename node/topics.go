@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,8 +18,9 @@ func (n *Node) Topic(ctx context.Context, name string) (*Topic, error) { return 
 
 // Join begins to replicate a topic, durably, and returns it; a topic that is
 // joined already is returned as it is. ref is a name, which gives the open
-// topic of that name, or "id:" and a topic's id, which must be held here:
-// types.ErrNotFound otherwise. A malformed ref is types.ErrInvalidArgument.
+// topic of that name, or "id:" and a topic's id. The connected peers are asked
+// for the genesis of one that is not held here: types.ErrNotFound when none
+// gives it. A malformed ref is types.ErrInvalidArgument.
 func (n *Node) Join(ctx context.Context, ref string) (*Topic, error) {
 	r, err := ParseTopicRef(ref)
 	if err != nil {
@@ -29,11 +31,61 @@ func (n *Node) Join(ctx context.Context, ref string) (*Topic, error) {
 	}
 	g := r.open
 	if g == nil {
-		t := n.topics.get(r.ID)
-		if t == nil {
-			return nil, fmt.Errorf("topic %s: %w on this node, and only its genesis would say what to join", ref, types.ErrNotFound)
+		if g, err = n.genesis(ctx, r.ID); err != nil {
+			return nil, fmt.Errorf("topic %s: %w", ref, err)
 		}
-		g = t.Genesis()
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return n.join(ctx, g, false)
+}
+
+// genesis returns the genesis of a topic: the one that is held here, or a
+// peer's.
+func (n *Node) genesis(ctx context.Context, id types.TopicID) (*types.Genesis, error) {
+	if t := n.topics.get(id); t != nil {
+		return t.Genesis(), nil
+	}
+	if n.fetchGenesis == nil {
+		return nil, fmt.Errorf("%w on this node, and only its genesis would say what to join", types.ErrNotFound)
+	}
+	g, err := n.fetchGenesis(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("fetch genesis: %w", err)
+	}
+	if g.ID() != id {
+		return nil, fmt.Errorf("fetch genesis: %w: it is of topic %s", types.ErrInvalidGenesis, g.ID())
+	}
+	return g, nil
+}
+
+// CheckNewName reports why a topic cannot be created by the name. The error is
+// types.ErrInvalidArgument.
+func CheckNewName(name string) error {
+	if strings.HasPrefix(name, idPrefix) {
+		return fmt.Errorf("create topic: %w: a name may not begin with %q", types.ErrInvalidArgument, idPrefix)
+	}
+	if _, err := types.NewOpen(name); err != nil { // names have the same limits in every mode
+		return fmt.Errorf("create topic: %w", err)
+	}
+	return nil
+}
+
+// Create makes a new restricted topic, to which only owner and writers publish,
+// joins it and returns it. The zero owner is this node's key. The topic is
+// another one at each call, and only "id:" and its id, not its name, refers to
+// it. Names, keys and numbers outside the limits are types.ErrInvalidArgument.
+func (n *Node) Create(ctx context.Context, name string, owner types.Publisher, writers []types.Publisher) (*Topic, error) {
+	if err := CheckNewName(name); err != nil {
+		return nil, err
+	}
+	if owner == (types.Publisher{}) {
+		owner = n.Publisher()
+	}
+	g, err := types.NewRestricted(name, owner, writers)
+	if err != nil {
+		return nil, fmt.Errorf("create topic %q: %w", name, err)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -64,6 +116,9 @@ func (n *Node) join(ctx context.Context, g *types.Genesis, adopted bool) (*Topic
 	info, err := n.store.Topic(t.id)
 	if err != nil {
 		return nil, fmt.Errorf("join %q: %w", g.Name, err)
+	}
+	if !known {
+		t.stood(info)
 	}
 	if !known && !n.topics.add(t) {
 		return nil, fmt.Errorf("join %q: %w", g.Name, types.ErrClosed)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -21,12 +22,15 @@ const (
 type verifier struct {
 	*types.Verifier
 	slots chan struct{} // one for each check that runs
+	// verified is told of each check what came of it.
+	verified func(took time.Duration, errs []error)
 }
 
-func newVerifier() *verifier {
+func newVerifier(verified func(took time.Duration, errs []error)) *verifier {
 	return &verifier{
 		Verifier: types.NewVerifier(rememberedRoots),
 		slots:    make(chan struct{}, runtime.GOMAXPROCS(0)),
+		verified: verified,
 	}
 }
 
@@ -34,6 +38,13 @@ func newVerifier() *verifier {
 // each. It blocks while the cores are taken; when ctx ends, the rest get its
 // error.
 func (v *verifier) check(ctx context.Context, events []*types.Event) []error {
+	begin := time.Now()
+	errs := v.checkAll(ctx, events)
+	v.verified(time.Since(begin), errs)
+	return errs
+}
+
+func (v *verifier) checkAll(ctx context.Context, events []*types.Event) []error {
 	errs := make([]error, len(events))
 	var chunks sync.WaitGroup
 	for start := 0; start < len(events); start += verifyChunk {

@@ -62,7 +62,8 @@ func (c *client) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open stream: %w", err)
 	}
-	c.stream, c.frames = st, newFrameReader(st, maxResponse)
+	bytes := counted{st, &c.s.count}
+	c.stream, c.frames = bytes, newFrameReader(bytes, maxResponse)
 	c.stop = context.AfterFunc(ctx, func() { st.Reset() }) //nolint:errcheck // nothing left to do
 	return nil
 }

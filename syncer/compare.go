@@ -123,11 +123,14 @@ func (s *Syncer) compare(c *client, r *replica) (outcome, error) {
 		if !s.acquire(r) {
 			return outcomeBusy, nil
 		}
+		begin := time.Now()
 		err = s.fetch(c, r, claim)
 		s.release(r)
 		if err != nil {
+			s.count.failed.Add(1)
 			return 0, err
 		}
+		s.done(time.Since(begin))
 		done = outcomeFetched
 	}
 	return outcomeAgain, nil

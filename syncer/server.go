@@ -34,7 +34,8 @@ func (s *Syncer) serve(ctx context.Context, from types.PeerID, st stream) error 
 	defer a.leave()
 	stop := context.AfterFunc(ctx, func() { st.Reset() }) //nolint:errcheck // nothing left to do
 	defer stop()
-	v := &server{s: s, peer: from, stream: st, frames: newFrameReader(st, maxRequest), allowance: a}
+	bytes := counted{st, &s.count}
+	v := &server{s: s, peer: from, stream: bytes, frames: newFrameReader(bytes, maxRequest), allowance: a}
 	err = v.run(ctx)
 	if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		st.Close() //nolint:errcheck // all answers are written

@@ -20,7 +20,10 @@ type Config struct {
 	Network   string       // peers of another one are neither served nor asked; at most 64 bytes
 	Log       *slog.Logger // nil: none
 	Intervals Intervals    // the zero value is the default
-	Limits    Limits       // the zero value is the default
+	// Synced, when not nil, is told of each transfer that ended well how long it
+	// took, for metrics. It must not block.
+	Synced func(took time.Duration)
+	Limits Limits // the zero value is the default
 }
 
 // Syncer keeps the topics of one node in sync with those of its peers. All its
@@ -32,6 +35,8 @@ type Syncer struct {
 	log   *slog.Logger
 	iv    Intervals
 	quota *quota
+	count counters
+	done  func(took time.Duration) // of a transfer; never nil
 	dial  func(context.Context, types.PeerID) (stream, error)
 
 	ctx    context.Context // of every task; done when Run's is
@@ -66,6 +71,9 @@ func newSyncer(c Config) *Syncer {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Synced == nil {
+		c.Synced = func(time.Duration) {}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Syncer{
 		ctx:       ctx,
@@ -75,6 +83,7 @@ func newSyncer(c Config) *Syncer {
 		log:       c.Log,
 		iv:        c.Intervals.withDefaults(),
 		quota:     newQuota(c.Limits.withDefaults()),
+		done:      c.Synced,
 		wake:      make(chan struct{}, 1),
 		positions: &positions{local: c.Local, topics: make(map[types.TopicID][]position)},
 		topics:    make(map[types.TopicID]*topic),

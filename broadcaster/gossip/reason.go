@@ -71,3 +71,12 @@ func (r *refusal) result() pubsub.ValidationResult {
 	}
 	return pubsub.ValidationIgnore
 }
+
+// Reasons returns every reason, in the order of their numbers.
+func Reasons() []Reason {
+	all := make([]Reason, reasonsAll)
+	for r := range all {
+		all[r] = Reason(r)
+	}
+	return all
+}

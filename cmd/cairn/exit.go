@@ -83,6 +83,8 @@ func (a *app) complain(cmd *cobra.Command, err error) {
 		fmt.Fprintln(a.stderr, "Is 'cairn run' running? --api or CAIRN_API says where its API is; DIR/api.addr names it.")
 	case errors.Is(err, types.ErrForkedKey):
 		fmt.Fprintln(a.stderr, "Two nodes have this identity. Stop one of them and give it a data directory of its own.")
+	case errors.Is(err, types.ErrNotWriter):
+		fmt.Fprintln(a.stderr, "Only the topic's owner and writers publish to it; 'cairn key show' prints this node's key.")
 	case errors.Is(err, types.ErrDiskFull):
 		fmt.Fprintln(a.stderr, "Free some space: the node resumes by itself.")
 	}

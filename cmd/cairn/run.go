@@ -29,6 +29,7 @@ type daemonFlags struct {
 	node.Config
 	api       string
 	replicate string
+	pprof     bool
 }
 
 func newRun(a *app) *cobra.Command {
@@ -53,6 +54,7 @@ peers can dial, one a line. Both go when the node stops.`,
 	flags.StringArrayVar(&f.Bootstrap, "bootstrap", nil, "stay connected to the peer at `MULTIADDR` (may be repeated)")
 	flags.StringVar(&f.Network, "network", node.DefaultNetwork, "the network's `NAME`: nodes of different networks ignore each other")
 	flags.StringVar(&f.replicate, "replicate", "joined", "which topics to keep: joined, or all that gossip tells of")
+	flags.BoolVar(&f.pprof, "pprof", false, "serve the profiles of net/http/pprof under /debug/pprof/ on the API's address")
 	return cmd
 }
 
@@ -92,13 +94,14 @@ func (a *app) runNode(ctx context.Context, f daemonFlags) error {
 	if err != nil {
 		return err
 	}
-	return (&daemon{cfg: cfg, api: f.api, signals: signals, log: log}).run(ctx)
+	return (&daemon{cfg: cfg, api: f.api, pprof: f.pprof, signals: signals, log: log}).run(ctx)
 }
 
 // daemon is a node with its API.
 type daemon struct {
 	cfg     node.Config
 	api     string
+	pprof   bool
 	signals <-chan os.Signal
 	log     *slog.Logger
 
@@ -157,12 +160,14 @@ func (d *daemon) serve(l net.Listener) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	served := make(chan error, 1)
-	go func() { served <- api.Serve(ctx, l, api.NewLocal(d.node, version().Version), d.log) }()
+	server := &api.Server{Service: api.NewLocal(d.node, version().Version), Log: d.log, Pprof: d.pprof}
+	go func() { served <- server.Serve(ctx, l) }()
 	failed := d.addrs.write(l.Addr().String(), d.node.Addrs())
 	if failed == nil {
 		d.log.Info("ready", "peer", d.node.ID().String(), "api", l.Addr().String(), "data", d.cfg.Dir)
 		select {
 		case s := <-d.signals:
+			server.Drain()
 			d.log.Info("stopping", "signal", s.String())
 		case failed = <-served:
 			served <- nil

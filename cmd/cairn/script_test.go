@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,6 +42,7 @@ func TestScripts(t *testing.T) {
 			"found":   found,
 			"dirname": dirName,
 			"empty":   empty,
+			"http":    httpGet,
 		},
 	})
 }
@@ -123,6 +126,24 @@ func empty(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if len(entries) > 0 {
 		ts.Fatalf("%s is in %s", entries[0].Name(), args[0])
+	}
+}
+
+// http CODE PATH FILE gets a path of the API at CAIRN_API, which must answer
+// with the code, into FILE.
+func httpGet(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: http CODE PATH FILE")
+	}
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get("http://" + ts.Getenv("CAIRN_API") + args[1])
+	ts.Check(err)
+	defer res.Body.Close() //nolint:errcheck // it is read
+	text, err := io.ReadAll(res.Body)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), text, 0o644))
+	if strconv.Itoa(res.StatusCode) != args[0] {
+		ts.Fatalf("%s answers %s, want %s: %s", args[1], res.Status, args[0], text)
 	}
 }
 

@@ -9,10 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cairn-p2p/cairn/api"
+	"github.com/cairn-p2p/cairn/node"
 )
 
 func newTopic(a *app) *cobra.Command {
-	topic := &cobra.Command{Use: "topic", Short: "Join, leave and inspect topics"}
+	topic := &cobra.Command{Use: "topic", Short: "Create, join, leave and inspect topics"}
 	topic.AddCommand(
 		a.topicVerb("join TOPIC", "Begin to replicate a topic", func(ctx context.Context, c *api.Client, topic string) error {
 			return a.printTopic(c.Join(ctx, topic))
@@ -30,6 +31,7 @@ func newTopic(a *app) *cobra.Command {
 		a.topicVerb("status TOPIC", "Say whether a topic is in sync, and if not, why", func(ctx context.Context, c *api.Client, topic string) error {
 			return a.printTopicStatus(c.TopicStatus(ctx, topic))
 		}),
+		newTopicCreate(a),
 		newTopicList(a),
 		newTopicWait(a),
 		newTopicGraph(a),
@@ -80,6 +82,49 @@ func newTopicList(a *app) *cobra.Command {
 			return printList(a, topics, topicTable())
 		}),
 	}
+}
+
+// createdRow is what 'topic create' prints as JSON.
+type createdRow struct {
+	Topic   string `json:"topic"`
+	TopicID string `json:"topic_id"`
+}
+
+func newTopicCreate(a *app) *cobra.Command {
+	var owner string
+	var writers []string
+	cmd := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Make a restricted topic, which only its owner and writers publish to",
+		Long: `Make a new topic that only its owner and writers publish to, join it, and print
+the "id:..." that refers to it, here and on every other node: a bare NAME is
+always the open topic of that name. Publishers are written as 'cairn key show'
+prints them.`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
+			if err := node.CheckNewName(args[0]); err != nil {
+				return err
+			}
+			if _, err := api.ParseWriters(owner, writers); err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			t, err := c.Create(ctx, args[0], owner, writers)
+			if err != nil {
+				return err
+			}
+			if a.output == formatTable {
+				return write(a.stdout, []byte("id:"+t.TopicID+"\n"))
+			}
+			return a.printObject(createdRow{t.Topic, t.TopicID}, nil)
+		}),
+	}
+	cmd.Flags().StringArrayVar(&writers, "writer", nil, "the publisher `ID` may publish (may be repeated)")
+	cmd.Flags().StringVar(&owner, "owner", "", "the topic's owner, a publisher `ID` (default: the node's key)")
+	return cmd
 }
 
 func newTopicWait(a *app) *cobra.Command {

@@ -800,6 +800,110 @@ func (x *JoinTopicResponse) GetTopic() *Topic {
 	return nil
 }
 
+type CreateTopicRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`       // 1 to 255 bytes; not beginning with "id:"
+	Owner         string                 `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`     // a publisher; empty: this node's
+	Writers       []string               `protobuf:"bytes,3,rep,name=writers,proto3" json:"writers,omitempty"` // publishers; at most 256, in any order
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTopicRequest) Reset() {
+	*x = CreateTopicRequest{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTopicRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTopicRequest) ProtoMessage() {}
+
+func (x *CreateTopicRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTopicRequest.ProtoReflect.Descriptor instead.
+func (*CreateTopicRequest) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CreateTopicRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateTopicRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *CreateTopicRequest) GetWriters() []string {
+	if x != nil {
+		return x.Writers
+	}
+	return nil
+}
+
+type CreateTopicResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         *Topic                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTopicResponse) Reset() {
+	*x = CreateTopicResponse{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTopicResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTopicResponse) ProtoMessage() {}
+
+func (x *CreateTopicResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTopicResponse.ProtoReflect.Descriptor instead.
+func (*CreateTopicResponse) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CreateTopicResponse) GetTopic() *Topic {
+	if x != nil {
+		return x.Topic
+	}
+	return nil
+}
+
 type LeaveTopicRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
@@ -809,7 +913,7 @@ type LeaveTopicRequest struct {
 
 func (x *LeaveTopicRequest) Reset() {
 	*x = LeaveTopicRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[13]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +925,7 @@ func (x *LeaveTopicRequest) String() string {
 func (*LeaveTopicRequest) ProtoMessage() {}
 
 func (x *LeaveTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[13]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +938,7 @@ func (x *LeaveTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveTopicRequest.ProtoReflect.Descriptor instead.
 func (*LeaveTopicRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{13}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LeaveTopicRequest) GetTopic() string {
@@ -853,7 +957,7 @@ type LeaveTopicResponse struct {
 
 func (x *LeaveTopicResponse) Reset() {
 	*x = LeaveTopicResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[14]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +969,7 @@ func (x *LeaveTopicResponse) String() string {
 func (*LeaveTopicResponse) ProtoMessage() {}
 
 func (x *LeaveTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[14]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +982,7 @@ func (x *LeaveTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveTopicResponse.ProtoReflect.Descriptor instead.
 func (*LeaveTopicResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{14}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LeaveTopicResponse) GetTopic() *Topic {
@@ -896,7 +1000,7 @@ type ListTopicsRequest struct {
 
 func (x *ListTopicsRequest) Reset() {
 	*x = ListTopicsRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[15]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +1012,7 @@ func (x *ListTopicsRequest) String() string {
 func (*ListTopicsRequest) ProtoMessage() {}
 
 func (x *ListTopicsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[15]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1025,7 @@ func (x *ListTopicsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTopicsRequest.ProtoReflect.Descriptor instead.
 func (*ListTopicsRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{15}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{17}
 }
 
 type ListTopicsResponse struct {
@@ -933,7 +1037,7 @@ type ListTopicsResponse struct {
 
 func (x *ListTopicsResponse) Reset() {
 	*x = ListTopicsResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[16]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -945,7 +1049,7 @@ func (x *ListTopicsResponse) String() string {
 func (*ListTopicsResponse) ProtoMessage() {}
 
 func (x *ListTopicsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[16]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -958,7 +1062,7 @@ func (x *ListTopicsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTopicsResponse.ProtoReflect.Descriptor instead.
 func (*ListTopicsResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{16}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListTopicsResponse) GetTopics() []*Topic {
@@ -977,7 +1081,7 @@ type GetHeadsRequest struct {
 
 func (x *GetHeadsRequest) Reset() {
 	*x = GetHeadsRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[17]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1093,7 @@ func (x *GetHeadsRequest) String() string {
 func (*GetHeadsRequest) ProtoMessage() {}
 
 func (x *GetHeadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[17]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1106,7 @@ func (x *GetHeadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHeadsRequest.ProtoReflect.Descriptor instead.
 func (*GetHeadsRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{17}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetHeadsRequest) GetTopic() string {
@@ -1025,7 +1129,7 @@ type GetHeadsResponse struct {
 
 func (x *GetHeadsResponse) Reset() {
 	*x = GetHeadsResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[18]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1037,7 +1141,7 @@ func (x *GetHeadsResponse) String() string {
 func (*GetHeadsResponse) ProtoMessage() {}
 
 func (x *GetHeadsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[18]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1050,7 +1154,7 @@ func (x *GetHeadsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHeadsResponse.ProtoReflect.Descriptor instead.
 func (*GetHeadsResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{18}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetHeadsResponse) GetTopic() string {
@@ -1107,7 +1211,7 @@ type TopicStatus struct {
 
 func (x *TopicStatus) Reset() {
 	*x = TopicStatus{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[19]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +1223,7 @@ func (x *TopicStatus) String() string {
 func (*TopicStatus) ProtoMessage() {}
 
 func (x *TopicStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[19]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1236,7 @@ func (x *TopicStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopicStatus.ProtoReflect.Descriptor instead.
 func (*TopicStatus) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{19}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TopicStatus) GetTopic() string {
@@ -1214,7 +1318,7 @@ type GetTopicStatusRequest struct {
 
 func (x *GetTopicStatusRequest) Reset() {
 	*x = GetTopicStatusRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[20]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1330,7 @@ func (x *GetTopicStatusRequest) String() string {
 func (*GetTopicStatusRequest) ProtoMessage() {}
 
 func (x *GetTopicStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[20]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1343,7 @@ func (x *GetTopicStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTopicStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetTopicStatusRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{20}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetTopicStatusRequest) GetTopic() string {
@@ -1258,7 +1362,7 @@ type GetTopicStatusResponse struct {
 
 func (x *GetTopicStatusResponse) Reset() {
 	*x = GetTopicStatusResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[21]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1374,7 @@ func (x *GetTopicStatusResponse) String() string {
 func (*GetTopicStatusResponse) ProtoMessage() {}
 
 func (x *GetTopicStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[21]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1387,7 @@ func (x *GetTopicStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTopicStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetTopicStatusResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{21}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetTopicStatusResponse) GetStatus() *TopicStatus {
@@ -1304,7 +1408,7 @@ type WaitTopicRequest struct {
 
 func (x *WaitTopicRequest) Reset() {
 	*x = WaitTopicRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[22]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1420,7 @@ func (x *WaitTopicRequest) String() string {
 func (*WaitTopicRequest) ProtoMessage() {}
 
 func (x *WaitTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[22]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1433,7 @@ func (x *WaitTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitTopicRequest.ProtoReflect.Descriptor instead.
 func (*WaitTopicRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{22}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WaitTopicRequest) GetTopic() string {
@@ -1362,7 +1466,7 @@ type WaitTopicResponse struct {
 
 func (x *WaitTopicResponse) Reset() {
 	*x = WaitTopicResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[23]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1374,7 +1478,7 @@ func (x *WaitTopicResponse) String() string {
 func (*WaitTopicResponse) ProtoMessage() {}
 
 func (x *WaitTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[23]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1387,7 +1491,7 @@ func (x *WaitTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitTopicResponse.ProtoReflect.Descriptor instead.
 func (*WaitTopicResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{23}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WaitTopicResponse) GetStatus() *TopicStatus {
@@ -1407,7 +1511,7 @@ type PublishRequest struct {
 
 func (x *PublishRequest) Reset() {
 	*x = PublishRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[24]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1523,7 @@ func (x *PublishRequest) String() string {
 func (*PublishRequest) ProtoMessage() {}
 
 func (x *PublishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[24]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1536,7 @@ func (x *PublishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
 func (*PublishRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{24}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PublishRequest) GetTopic() string {
@@ -1458,7 +1562,7 @@ type PublishResponse struct {
 
 func (x *PublishResponse) Reset() {
 	*x = PublishResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[25]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1574,7 @@ func (x *PublishResponse) String() string {
 func (*PublishResponse) ProtoMessage() {}
 
 func (x *PublishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[25]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1587,7 @@ func (x *PublishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishResponse.ProtoReflect.Descriptor instead.
 func (*PublishResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{25}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PublishResponse) GetCids() []string {
@@ -1503,7 +1607,7 @@ type PublishStreamRequest struct {
 
 func (x *PublishStreamRequest) Reset() {
 	*x = PublishStreamRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[26]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1619,7 @@ func (x *PublishStreamRequest) String() string {
 func (*PublishStreamRequest) ProtoMessage() {}
 
 func (x *PublishStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[26]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1632,7 @@ func (x *PublishStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishStreamRequest.ProtoReflect.Descriptor instead.
 func (*PublishStreamRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{26}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PublishStreamRequest) GetTopic() string {
@@ -1554,7 +1658,7 @@ type PublishStreamResponse struct {
 
 func (x *PublishStreamResponse) Reset() {
 	*x = PublishStreamResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[27]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1670,7 @@ func (x *PublishStreamResponse) String() string {
 func (*PublishStreamResponse) ProtoMessage() {}
 
 func (x *PublishStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[27]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1683,7 @@ func (x *PublishStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishStreamResponse.ProtoReflect.Descriptor instead.
 func (*PublishStreamResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{27}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PublishStreamResponse) GetCids() []string {
@@ -1598,7 +1702,7 @@ type GetEventRequest struct {
 
 func (x *GetEventRequest) Reset() {
 	*x = GetEventRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[28]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1610,7 +1714,7 @@ func (x *GetEventRequest) String() string {
 func (*GetEventRequest) ProtoMessage() {}
 
 func (x *GetEventRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[28]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1623,7 +1727,7 @@ func (x *GetEventRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEventRequest.ProtoReflect.Descriptor instead.
 func (*GetEventRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{28}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetEventRequest) GetCid() string {
@@ -1642,7 +1746,7 @@ type GetEventResponse struct {
 
 func (x *GetEventResponse) Reset() {
 	*x = GetEventResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1654,7 +1758,7 @@ func (x *GetEventResponse) String() string {
 func (*GetEventResponse) ProtoMessage() {}
 
 func (x *GetEventResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[29]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1667,7 +1771,7 @@ func (x *GetEventResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEventResponse.ProtoReflect.Descriptor instead.
 func (*GetEventResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{29}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetEventResponse) GetEvent() *Event {
@@ -1693,7 +1797,7 @@ type Filter struct {
 
 func (x *Filter) Reset() {
 	*x = Filter{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1705,7 +1809,7 @@ func (x *Filter) String() string {
 func (*Filter) ProtoMessage() {}
 
 func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[30]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1718,7 +1822,7 @@ func (x *Filter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filter.ProtoReflect.Descriptor instead.
 func (*Filter) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{30}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Filter) GetAfter() string {
@@ -1780,7 +1884,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1792,7 +1896,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[31]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1805,7 +1909,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{31}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListEventsRequest) GetTopic() string {
@@ -1832,7 +1936,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +1948,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[32]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +1961,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{32}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -1884,7 +1988,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1896,7 +2000,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[33]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1909,7 +2013,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{33}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *QueryRequest) GetTopic() string {
@@ -1935,7 +2039,7 @@ type QueryResponse struct {
 
 func (x *QueryResponse) Reset() {
 	*x = QueryResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1947,7 +2051,7 @@ func (x *QueryResponse) String() string {
 func (*QueryResponse) ProtoMessage() {}
 
 func (x *QueryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[34]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1960,7 +2064,7 @@ func (x *QueryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryResponse.ProtoReflect.Descriptor instead.
 func (*QueryResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{34}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *QueryResponse) GetEvents() []*Event {
@@ -1981,7 +2085,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2097,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[35]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2110,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{35}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SubscribeRequest) GetTopic() string {
@@ -2036,7 +2140,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2048,7 +2152,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[36]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2061,7 +2165,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{36}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SubscribeResponse) GetCursor() string {
@@ -2090,7 +2194,7 @@ type TopicStatus_Missing struct {
 
 func (x *TopicStatus_Missing) Reset() {
 	*x = TopicStatus_Missing{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2102,7 +2206,7 @@ func (x *TopicStatus_Missing) String() string {
 func (*TopicStatus_Missing) ProtoMessage() {}
 
 func (x *TopicStatus_Missing) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[37]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2115,7 +2219,7 @@ func (x *TopicStatus_Missing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopicStatus_Missing.ProtoReflect.Descriptor instead.
 func (*TopicStatus_Missing) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{19, 0}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{21, 0}
 }
 
 func (x *TopicStatus_Missing) GetCid() string {
@@ -2150,7 +2254,7 @@ type TopicStatus_Asked struct {
 
 func (x *TopicStatus_Asked) Reset() {
 	*x = TopicStatus_Asked{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2162,7 +2266,7 @@ func (x *TopicStatus_Asked) String() string {
 func (*TopicStatus_Asked) ProtoMessage() {}
 
 func (x *TopicStatus_Asked) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[38]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2175,7 +2279,7 @@ func (x *TopicStatus_Asked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopicStatus_Asked.ProtoReflect.Descriptor instead.
 func (*TopicStatus_Asked) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{19, 1}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{21, 1}
 }
 
 func (x *TopicStatus_Asked) GetPeer() string {
@@ -2205,7 +2309,7 @@ type TopicStatus_Replica struct {
 
 func (x *TopicStatus_Replica) Reset() {
 	*x = TopicStatus_Replica{}
-	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2321,7 @@ func (x *TopicStatus_Replica) String() string {
 func (*TopicStatus_Replica) ProtoMessage() {}
 
 func (x *TopicStatus_Replica) ProtoReflect() protoreflect.Message {
-	mi := &file_cairn_v1_cairn_proto_msgTypes[39]
+	mi := &file_cairn_v1_cairn_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2334,7 @@ func (x *TopicStatus_Replica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopicStatus_Replica.ProtoReflect.Descriptor instead.
 func (*TopicStatus_Replica) Descriptor() ([]byte, []int) {
-	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{19, 2}
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{21, 2}
 }
 
 func (x *TopicStatus_Replica) GetPeer() string {
@@ -2317,6 +2421,12 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x10JoinTopicRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\":\n" +
 	"\x11JoinTopicResponse\x12%\n" +
+	"\x05topic\x18\x01 \x01(\v2\x0f.cairn.v1.TopicR\x05topic\"X\n" +
+	"\x12CreateTopicRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x18\n" +
+	"\awriters\x18\x03 \x03(\tR\awriters\"<\n" +
+	"\x13CreateTopicResponse\x12%\n" +
 	"\x05topic\x18\x01 \x01(\v2\x0f.cairn.v1.TopicR\x05topic\")\n" +
 	"\x11LeaveTopicRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\";\n" +
@@ -2408,12 +2518,13 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x04from\x18\x02 \x01(\tR\x04from\"R\n" +
 	"\x11SubscribeResponse\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12%\n" +
-	"\x05event\x18\x02 \x01(\v2\x0f.cairn.v1.EventR\x05event2\xc1\b\n" +
+	"\x05event\x18\x02 \x01(\v2\x0f.cairn.v1.EventR\x05event2\x8d\t\n" +
 	"\vNodeService\x12D\n" +
 	"\tGetStatus\x12\x1a.cairn.v1.GetStatusRequest\x1a\x1b.cairn.v1.GetStatusResponse\x12D\n" +
 	"\tListPeers\x12\x1a.cairn.v1.ListPeersRequest\x1a\x1b.cairn.v1.ListPeersResponse\x12J\n" +
 	"\vConnectPeer\x12\x1c.cairn.v1.ConnectPeerRequest\x1a\x1d.cairn.v1.ConnectPeerResponse\x12D\n" +
-	"\tJoinTopic\x12\x1a.cairn.v1.JoinTopicRequest\x1a\x1b.cairn.v1.JoinTopicResponse\x12G\n" +
+	"\tJoinTopic\x12\x1a.cairn.v1.JoinTopicRequest\x1a\x1b.cairn.v1.JoinTopicResponse\x12J\n" +
+	"\vCreateTopic\x12\x1c.cairn.v1.CreateTopicRequest\x1a\x1d.cairn.v1.CreateTopicResponse\x12G\n" +
 	"\n" +
 	"LeaveTopic\x12\x1b.cairn.v1.LeaveTopicRequest\x1a\x1c.cairn.v1.LeaveTopicResponse\x12G\n" +
 	"\n" +
@@ -2441,7 +2552,7 @@ func file_cairn_v1_cairn_proto_rawDescGZIP() []byte {
 	return file_cairn_v1_cairn_proto_rawDescData
 }
 
-var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_cairn_v1_cairn_proto_goTypes = []any{
 	(*ErrorInfo)(nil),              // 0: cairn.v1.ErrorInfo
 	(*Event)(nil),                  // 1: cairn.v1.Event
@@ -2456,96 +2567,101 @@ var file_cairn_v1_cairn_proto_goTypes = []any{
 	(*Topic)(nil),                  // 10: cairn.v1.Topic
 	(*JoinTopicRequest)(nil),       // 11: cairn.v1.JoinTopicRequest
 	(*JoinTopicResponse)(nil),      // 12: cairn.v1.JoinTopicResponse
-	(*LeaveTopicRequest)(nil),      // 13: cairn.v1.LeaveTopicRequest
-	(*LeaveTopicResponse)(nil),     // 14: cairn.v1.LeaveTopicResponse
-	(*ListTopicsRequest)(nil),      // 15: cairn.v1.ListTopicsRequest
-	(*ListTopicsResponse)(nil),     // 16: cairn.v1.ListTopicsResponse
-	(*GetHeadsRequest)(nil),        // 17: cairn.v1.GetHeadsRequest
-	(*GetHeadsResponse)(nil),       // 18: cairn.v1.GetHeadsResponse
-	(*TopicStatus)(nil),            // 19: cairn.v1.TopicStatus
-	(*GetTopicStatusRequest)(nil),  // 20: cairn.v1.GetTopicStatusRequest
-	(*GetTopicStatusResponse)(nil), // 21: cairn.v1.GetTopicStatusResponse
-	(*WaitTopicRequest)(nil),       // 22: cairn.v1.WaitTopicRequest
-	(*WaitTopicResponse)(nil),      // 23: cairn.v1.WaitTopicResponse
-	(*PublishRequest)(nil),         // 24: cairn.v1.PublishRequest
-	(*PublishResponse)(nil),        // 25: cairn.v1.PublishResponse
-	(*PublishStreamRequest)(nil),   // 26: cairn.v1.PublishStreamRequest
-	(*PublishStreamResponse)(nil),  // 27: cairn.v1.PublishStreamResponse
-	(*GetEventRequest)(nil),        // 28: cairn.v1.GetEventRequest
-	(*GetEventResponse)(nil),       // 29: cairn.v1.GetEventResponse
-	(*Filter)(nil),                 // 30: cairn.v1.Filter
-	(*ListEventsRequest)(nil),      // 31: cairn.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),     // 32: cairn.v1.ListEventsResponse
-	(*QueryRequest)(nil),           // 33: cairn.v1.QueryRequest
-	(*QueryResponse)(nil),          // 34: cairn.v1.QueryResponse
-	(*SubscribeRequest)(nil),       // 35: cairn.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),      // 36: cairn.v1.SubscribeResponse
-	(*TopicStatus_Missing)(nil),    // 37: cairn.v1.TopicStatus.Missing
-	(*TopicStatus_Asked)(nil),      // 38: cairn.v1.TopicStatus.Asked
-	(*TopicStatus_Replica)(nil),    // 39: cairn.v1.TopicStatus.Replica
-	(*timestamppb.Timestamp)(nil),  // 40: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 41: google.protobuf.Duration
+	(*CreateTopicRequest)(nil),     // 13: cairn.v1.CreateTopicRequest
+	(*CreateTopicResponse)(nil),    // 14: cairn.v1.CreateTopicResponse
+	(*LeaveTopicRequest)(nil),      // 15: cairn.v1.LeaveTopicRequest
+	(*LeaveTopicResponse)(nil),     // 16: cairn.v1.LeaveTopicResponse
+	(*ListTopicsRequest)(nil),      // 17: cairn.v1.ListTopicsRequest
+	(*ListTopicsResponse)(nil),     // 18: cairn.v1.ListTopicsResponse
+	(*GetHeadsRequest)(nil),        // 19: cairn.v1.GetHeadsRequest
+	(*GetHeadsResponse)(nil),       // 20: cairn.v1.GetHeadsResponse
+	(*TopicStatus)(nil),            // 21: cairn.v1.TopicStatus
+	(*GetTopicStatusRequest)(nil),  // 22: cairn.v1.GetTopicStatusRequest
+	(*GetTopicStatusResponse)(nil), // 23: cairn.v1.GetTopicStatusResponse
+	(*WaitTopicRequest)(nil),       // 24: cairn.v1.WaitTopicRequest
+	(*WaitTopicResponse)(nil),      // 25: cairn.v1.WaitTopicResponse
+	(*PublishRequest)(nil),         // 26: cairn.v1.PublishRequest
+	(*PublishResponse)(nil),        // 27: cairn.v1.PublishResponse
+	(*PublishStreamRequest)(nil),   // 28: cairn.v1.PublishStreamRequest
+	(*PublishStreamResponse)(nil),  // 29: cairn.v1.PublishStreamResponse
+	(*GetEventRequest)(nil),        // 30: cairn.v1.GetEventRequest
+	(*GetEventResponse)(nil),       // 31: cairn.v1.GetEventResponse
+	(*Filter)(nil),                 // 32: cairn.v1.Filter
+	(*ListEventsRequest)(nil),      // 33: cairn.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),     // 34: cairn.v1.ListEventsResponse
+	(*QueryRequest)(nil),           // 35: cairn.v1.QueryRequest
+	(*QueryResponse)(nil),          // 36: cairn.v1.QueryResponse
+	(*SubscribeRequest)(nil),       // 37: cairn.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),      // 38: cairn.v1.SubscribeResponse
+	(*TopicStatus_Missing)(nil),    // 39: cairn.v1.TopicStatus.Missing
+	(*TopicStatus_Asked)(nil),      // 40: cairn.v1.TopicStatus.Asked
+	(*TopicStatus_Replica)(nil),    // 41: cairn.v1.TopicStatus.Replica
+	(*timestamppb.Timestamp)(nil),  // 42: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 43: google.protobuf.Duration
 }
 var file_cairn_v1_cairn_proto_depIdxs = []int32{
-	40, // 0: cairn.v1.Event.time:type_name -> google.protobuf.Timestamp
-	41, // 1: cairn.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
-	41, // 2: cairn.v1.Peer.latency:type_name -> google.protobuf.Duration
+	42, // 0: cairn.v1.Event.time:type_name -> google.protobuf.Timestamp
+	43, // 1: cairn.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
+	43, // 2: cairn.v1.Peer.latency:type_name -> google.protobuf.Duration
 	5,  // 3: cairn.v1.ListPeersResponse.peers:type_name -> cairn.v1.Peer
 	10, // 4: cairn.v1.JoinTopicResponse.topic:type_name -> cairn.v1.Topic
-	10, // 5: cairn.v1.LeaveTopicResponse.topic:type_name -> cairn.v1.Topic
-	10, // 6: cairn.v1.ListTopicsResponse.topics:type_name -> cairn.v1.Topic
-	37, // 7: cairn.v1.TopicStatus.missing:type_name -> cairn.v1.TopicStatus.Missing
-	39, // 8: cairn.v1.TopicStatus.peers:type_name -> cairn.v1.TopicStatus.Replica
-	19, // 9: cairn.v1.GetTopicStatusResponse.status:type_name -> cairn.v1.TopicStatus
-	19, // 10: cairn.v1.WaitTopicResponse.status:type_name -> cairn.v1.TopicStatus
-	2,  // 11: cairn.v1.PublishRequest.events:type_name -> cairn.v1.Draft
-	2,  // 12: cairn.v1.PublishStreamRequest.events:type_name -> cairn.v1.Draft
-	1,  // 13: cairn.v1.GetEventResponse.event:type_name -> cairn.v1.Event
-	40, // 14: cairn.v1.Filter.since:type_name -> google.protobuf.Timestamp
-	40, // 15: cairn.v1.Filter.until:type_name -> google.protobuf.Timestamp
-	30, // 16: cairn.v1.ListEventsRequest.filter:type_name -> cairn.v1.Filter
-	1,  // 17: cairn.v1.ListEventsResponse.events:type_name -> cairn.v1.Event
-	30, // 18: cairn.v1.QueryRequest.filter:type_name -> cairn.v1.Filter
-	1,  // 19: cairn.v1.QueryResponse.events:type_name -> cairn.v1.Event
-	1,  // 20: cairn.v1.SubscribeResponse.event:type_name -> cairn.v1.Event
-	40, // 21: cairn.v1.TopicStatus.Missing.since:type_name -> google.protobuf.Timestamp
-	38, // 22: cairn.v1.TopicStatus.Missing.asked:type_name -> cairn.v1.TopicStatus.Asked
-	40, // 23: cairn.v1.TopicStatus.Replica.last_sync:type_name -> google.protobuf.Timestamp
-	3,  // 24: cairn.v1.NodeService.GetStatus:input_type -> cairn.v1.GetStatusRequest
-	6,  // 25: cairn.v1.NodeService.ListPeers:input_type -> cairn.v1.ListPeersRequest
-	8,  // 26: cairn.v1.NodeService.ConnectPeer:input_type -> cairn.v1.ConnectPeerRequest
-	11, // 27: cairn.v1.NodeService.JoinTopic:input_type -> cairn.v1.JoinTopicRequest
-	13, // 28: cairn.v1.NodeService.LeaveTopic:input_type -> cairn.v1.LeaveTopicRequest
-	15, // 29: cairn.v1.NodeService.ListTopics:input_type -> cairn.v1.ListTopicsRequest
-	17, // 30: cairn.v1.NodeService.GetHeads:input_type -> cairn.v1.GetHeadsRequest
-	20, // 31: cairn.v1.NodeService.GetTopicStatus:input_type -> cairn.v1.GetTopicStatusRequest
-	22, // 32: cairn.v1.NodeService.WaitTopic:input_type -> cairn.v1.WaitTopicRequest
-	24, // 33: cairn.v1.NodeService.Publish:input_type -> cairn.v1.PublishRequest
-	26, // 34: cairn.v1.NodeService.PublishStream:input_type -> cairn.v1.PublishStreamRequest
-	28, // 35: cairn.v1.NodeService.GetEvent:input_type -> cairn.v1.GetEventRequest
-	31, // 36: cairn.v1.NodeService.ListEvents:input_type -> cairn.v1.ListEventsRequest
-	33, // 37: cairn.v1.NodeService.Query:input_type -> cairn.v1.QueryRequest
-	35, // 38: cairn.v1.NodeService.Subscribe:input_type -> cairn.v1.SubscribeRequest
-	4,  // 39: cairn.v1.NodeService.GetStatus:output_type -> cairn.v1.GetStatusResponse
-	7,  // 40: cairn.v1.NodeService.ListPeers:output_type -> cairn.v1.ListPeersResponse
-	9,  // 41: cairn.v1.NodeService.ConnectPeer:output_type -> cairn.v1.ConnectPeerResponse
-	12, // 42: cairn.v1.NodeService.JoinTopic:output_type -> cairn.v1.JoinTopicResponse
-	14, // 43: cairn.v1.NodeService.LeaveTopic:output_type -> cairn.v1.LeaveTopicResponse
-	16, // 44: cairn.v1.NodeService.ListTopics:output_type -> cairn.v1.ListTopicsResponse
-	18, // 45: cairn.v1.NodeService.GetHeads:output_type -> cairn.v1.GetHeadsResponse
-	21, // 46: cairn.v1.NodeService.GetTopicStatus:output_type -> cairn.v1.GetTopicStatusResponse
-	23, // 47: cairn.v1.NodeService.WaitTopic:output_type -> cairn.v1.WaitTopicResponse
-	25, // 48: cairn.v1.NodeService.Publish:output_type -> cairn.v1.PublishResponse
-	27, // 49: cairn.v1.NodeService.PublishStream:output_type -> cairn.v1.PublishStreamResponse
-	29, // 50: cairn.v1.NodeService.GetEvent:output_type -> cairn.v1.GetEventResponse
-	32, // 51: cairn.v1.NodeService.ListEvents:output_type -> cairn.v1.ListEventsResponse
-	34, // 52: cairn.v1.NodeService.Query:output_type -> cairn.v1.QueryResponse
-	36, // 53: cairn.v1.NodeService.Subscribe:output_type -> cairn.v1.SubscribeResponse
-	39, // [39:54] is the sub-list for method output_type
-	24, // [24:39] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	10, // 5: cairn.v1.CreateTopicResponse.topic:type_name -> cairn.v1.Topic
+	10, // 6: cairn.v1.LeaveTopicResponse.topic:type_name -> cairn.v1.Topic
+	10, // 7: cairn.v1.ListTopicsResponse.topics:type_name -> cairn.v1.Topic
+	39, // 8: cairn.v1.TopicStatus.missing:type_name -> cairn.v1.TopicStatus.Missing
+	41, // 9: cairn.v1.TopicStatus.peers:type_name -> cairn.v1.TopicStatus.Replica
+	21, // 10: cairn.v1.GetTopicStatusResponse.status:type_name -> cairn.v1.TopicStatus
+	21, // 11: cairn.v1.WaitTopicResponse.status:type_name -> cairn.v1.TopicStatus
+	2,  // 12: cairn.v1.PublishRequest.events:type_name -> cairn.v1.Draft
+	2,  // 13: cairn.v1.PublishStreamRequest.events:type_name -> cairn.v1.Draft
+	1,  // 14: cairn.v1.GetEventResponse.event:type_name -> cairn.v1.Event
+	42, // 15: cairn.v1.Filter.since:type_name -> google.protobuf.Timestamp
+	42, // 16: cairn.v1.Filter.until:type_name -> google.protobuf.Timestamp
+	32, // 17: cairn.v1.ListEventsRequest.filter:type_name -> cairn.v1.Filter
+	1,  // 18: cairn.v1.ListEventsResponse.events:type_name -> cairn.v1.Event
+	32, // 19: cairn.v1.QueryRequest.filter:type_name -> cairn.v1.Filter
+	1,  // 20: cairn.v1.QueryResponse.events:type_name -> cairn.v1.Event
+	1,  // 21: cairn.v1.SubscribeResponse.event:type_name -> cairn.v1.Event
+	42, // 22: cairn.v1.TopicStatus.Missing.since:type_name -> google.protobuf.Timestamp
+	40, // 23: cairn.v1.TopicStatus.Missing.asked:type_name -> cairn.v1.TopicStatus.Asked
+	42, // 24: cairn.v1.TopicStatus.Replica.last_sync:type_name -> google.protobuf.Timestamp
+	3,  // 25: cairn.v1.NodeService.GetStatus:input_type -> cairn.v1.GetStatusRequest
+	6,  // 26: cairn.v1.NodeService.ListPeers:input_type -> cairn.v1.ListPeersRequest
+	8,  // 27: cairn.v1.NodeService.ConnectPeer:input_type -> cairn.v1.ConnectPeerRequest
+	11, // 28: cairn.v1.NodeService.JoinTopic:input_type -> cairn.v1.JoinTopicRequest
+	13, // 29: cairn.v1.NodeService.CreateTopic:input_type -> cairn.v1.CreateTopicRequest
+	15, // 30: cairn.v1.NodeService.LeaveTopic:input_type -> cairn.v1.LeaveTopicRequest
+	17, // 31: cairn.v1.NodeService.ListTopics:input_type -> cairn.v1.ListTopicsRequest
+	19, // 32: cairn.v1.NodeService.GetHeads:input_type -> cairn.v1.GetHeadsRequest
+	22, // 33: cairn.v1.NodeService.GetTopicStatus:input_type -> cairn.v1.GetTopicStatusRequest
+	24, // 34: cairn.v1.NodeService.WaitTopic:input_type -> cairn.v1.WaitTopicRequest
+	26, // 35: cairn.v1.NodeService.Publish:input_type -> cairn.v1.PublishRequest
+	28, // 36: cairn.v1.NodeService.PublishStream:input_type -> cairn.v1.PublishStreamRequest
+	30, // 37: cairn.v1.NodeService.GetEvent:input_type -> cairn.v1.GetEventRequest
+	33, // 38: cairn.v1.NodeService.ListEvents:input_type -> cairn.v1.ListEventsRequest
+	35, // 39: cairn.v1.NodeService.Query:input_type -> cairn.v1.QueryRequest
+	37, // 40: cairn.v1.NodeService.Subscribe:input_type -> cairn.v1.SubscribeRequest
+	4,  // 41: cairn.v1.NodeService.GetStatus:output_type -> cairn.v1.GetStatusResponse
+	7,  // 42: cairn.v1.NodeService.ListPeers:output_type -> cairn.v1.ListPeersResponse
+	9,  // 43: cairn.v1.NodeService.ConnectPeer:output_type -> cairn.v1.ConnectPeerResponse
+	12, // 44: cairn.v1.NodeService.JoinTopic:output_type -> cairn.v1.JoinTopicResponse
+	14, // 45: cairn.v1.NodeService.CreateTopic:output_type -> cairn.v1.CreateTopicResponse
+	16, // 46: cairn.v1.NodeService.LeaveTopic:output_type -> cairn.v1.LeaveTopicResponse
+	18, // 47: cairn.v1.NodeService.ListTopics:output_type -> cairn.v1.ListTopicsResponse
+	20, // 48: cairn.v1.NodeService.GetHeads:output_type -> cairn.v1.GetHeadsResponse
+	23, // 49: cairn.v1.NodeService.GetTopicStatus:output_type -> cairn.v1.GetTopicStatusResponse
+	25, // 50: cairn.v1.NodeService.WaitTopic:output_type -> cairn.v1.WaitTopicResponse
+	27, // 51: cairn.v1.NodeService.Publish:output_type -> cairn.v1.PublishResponse
+	29, // 52: cairn.v1.NodeService.PublishStream:output_type -> cairn.v1.PublishStreamResponse
+	31, // 53: cairn.v1.NodeService.GetEvent:output_type -> cairn.v1.GetEventResponse
+	34, // 54: cairn.v1.NodeService.ListEvents:output_type -> cairn.v1.ListEventsResponse
+	36, // 55: cairn.v1.NodeService.Query:output_type -> cairn.v1.QueryResponse
+	38, // 56: cairn.v1.NodeService.Subscribe:output_type -> cairn.v1.SubscribeResponse
+	41, // [41:57] is the sub-list for method output_type
+	25, // [25:41] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_cairn_v1_cairn_proto_init() }
@@ -2559,7 +2675,7 @@ func file_cairn_v1_cairn_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_v1_cairn_proto_rawDesc), len(file_cairn_v1_cairn_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -44,6 +44,8 @@ const (
 	NodeServiceConnectPeerProcedure = "/cairn.v1.NodeService/ConnectPeer"
 	// NodeServiceJoinTopicProcedure is the fully-qualified name of the NodeService's JoinTopic RPC.
 	NodeServiceJoinTopicProcedure = "/cairn.v1.NodeService/JoinTopic"
+	// NodeServiceCreateTopicProcedure is the fully-qualified name of the NodeService's CreateTopic RPC.
+	NodeServiceCreateTopicProcedure = "/cairn.v1.NodeService/CreateTopic"
 	// NodeServiceLeaveTopicProcedure is the fully-qualified name of the NodeService's LeaveTopic RPC.
 	NodeServiceLeaveTopicProcedure = "/cairn.v1.NodeService/LeaveTopic"
 	// NodeServiceListTopicsProcedure is the fully-qualified name of the NodeService's ListTopics RPC.
@@ -80,6 +82,10 @@ type NodeServiceClient interface {
 	ConnectPeer(context.Context, *v1.ConnectPeerRequest) (*v1.ConnectPeerResponse, error)
 	// JoinTopic begins to replicate a topic, durably. Joining again does nothing.
 	JoinTopic(context.Context, *v1.JoinTopicRequest) (*v1.JoinTopicResponse, error)
+	// CreateTopic makes a new restricted topic, to which only its owner and
+	// writers publish, and joins it. Only "id:" and its id refers to it: a bare
+	// name is always the open topic of that name.
+	CreateTopic(context.Context, *v1.CreateTopicRequest) (*v1.CreateTopicResponse, error)
 	// LeaveTopic stops replicating a topic, durably. Its events stay.
 	LeaveTopic(context.Context, *v1.LeaveTopicRequest) (*v1.LeaveTopicResponse, error)
 	// ListTopics lists the topics that the node holds, joined or left, by name.
@@ -148,6 +154,12 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			httpClient,
 			baseURL+NodeServiceJoinTopicProcedure,
 			connect.WithSchema(nodeServiceMethods.ByName("JoinTopic")),
+			connect.WithClientOptions(opts...),
+		),
+		createTopic: connect.NewClient[v1.CreateTopicRequest, v1.CreateTopicResponse](
+			httpClient,
+			baseURL+NodeServiceCreateTopicProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("CreateTopic")),
 			connect.WithClientOptions(opts...),
 		),
 		leaveTopic: connect.NewClient[v1.LeaveTopicRequest, v1.LeaveTopicResponse](
@@ -225,6 +237,7 @@ type nodeServiceClient struct {
 	listPeers      *connect.Client[v1.ListPeersRequest, v1.ListPeersResponse]
 	connectPeer    *connect.Client[v1.ConnectPeerRequest, v1.ConnectPeerResponse]
 	joinTopic      *connect.Client[v1.JoinTopicRequest, v1.JoinTopicResponse]
+	createTopic    *connect.Client[v1.CreateTopicRequest, v1.CreateTopicResponse]
 	leaveTopic     *connect.Client[v1.LeaveTopicRequest, v1.LeaveTopicResponse]
 	listTopics     *connect.Client[v1.ListTopicsRequest, v1.ListTopicsResponse]
 	getHeads       *connect.Client[v1.GetHeadsRequest, v1.GetHeadsResponse]
@@ -268,6 +281,15 @@ func (c *nodeServiceClient) ConnectPeer(ctx context.Context, req *v1.ConnectPeer
 // JoinTopic calls cairn.v1.NodeService.JoinTopic.
 func (c *nodeServiceClient) JoinTopic(ctx context.Context, req *v1.JoinTopicRequest) (*v1.JoinTopicResponse, error) {
 	response, err := c.joinTopic.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CreateTopic calls cairn.v1.NodeService.CreateTopic.
+func (c *nodeServiceClient) CreateTopic(ctx context.Context, req *v1.CreateTopicRequest) (*v1.CreateTopicResponse, error) {
+	response, err := c.createTopic.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -371,6 +393,10 @@ type NodeServiceHandler interface {
 	ConnectPeer(context.Context, *v1.ConnectPeerRequest) (*v1.ConnectPeerResponse, error)
 	// JoinTopic begins to replicate a topic, durably. Joining again does nothing.
 	JoinTopic(context.Context, *v1.JoinTopicRequest) (*v1.JoinTopicResponse, error)
+	// CreateTopic makes a new restricted topic, to which only its owner and
+	// writers publish, and joins it. Only "id:" and its id refers to it: a bare
+	// name is always the open topic of that name.
+	CreateTopic(context.Context, *v1.CreateTopicRequest) (*v1.CreateTopicResponse, error)
 	// LeaveTopic stops replicating a topic, durably. Its events stay.
 	LeaveTopic(context.Context, *v1.LeaveTopicRequest) (*v1.LeaveTopicResponse, error)
 	// ListTopics lists the topics that the node holds, joined or left, by name.
@@ -435,6 +461,12 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		NodeServiceJoinTopicProcedure,
 		svc.JoinTopic,
 		connect.WithSchema(nodeServiceMethods.ByName("JoinTopic")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceCreateTopicHandler := connect.NewUnaryHandlerSimple(
+		NodeServiceCreateTopicProcedure,
+		svc.CreateTopic,
+		connect.WithSchema(nodeServiceMethods.ByName("CreateTopic")),
 		connect.WithHandlerOptions(opts...),
 	)
 	nodeServiceLeaveTopicHandler := connect.NewUnaryHandlerSimple(
@@ -513,6 +545,8 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServiceConnectPeerHandler.ServeHTTP(w, r)
 		case NodeServiceJoinTopicProcedure:
 			nodeServiceJoinTopicHandler.ServeHTTP(w, r)
+		case NodeServiceCreateTopicProcedure:
+			nodeServiceCreateTopicHandler.ServeHTTP(w, r)
 		case NodeServiceLeaveTopicProcedure:
 			nodeServiceLeaveTopicHandler.ServeHTTP(w, r)
 		case NodeServiceListTopicsProcedure:
@@ -558,6 +592,10 @@ func (UnimplementedNodeServiceHandler) ConnectPeer(context.Context, *v1.ConnectP
 
 func (UnimplementedNodeServiceHandler) JoinTopic(context.Context, *v1.JoinTopicRequest) (*v1.JoinTopicResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("cairn.v1.NodeService.JoinTopic is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) CreateTopic(context.Context, *v1.CreateTopicRequest) (*v1.CreateTopicResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("cairn.v1.NodeService.CreateTopic is not implemented"))
 }
 
 func (UnimplementedNodeServiceHandler) LeaveTopic(context.Context, *v1.LeaveTopicRequest) (*v1.LeaveTopicResponse, error) {

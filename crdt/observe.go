@@ -1,0 +1,70 @@
+package crdt
+
+import "time"
+
+// Observer is told what a replica does, for metrics. Its methods are called by
+// the replica's driver, one at a time, and must not block.
+type Observer interface {
+	// Committed says that events became durable.
+	Committed(c Commit)
+	// Refused says that an event was not taken: an error of
+	// types.ErrInvalidEvent, or types.ErrUnlinked.
+	Refused(err error)
+}
+
+// Commit is what one flush of a replica made durable. An event counts for the
+// input that had it integrated: one from gossip that waited for a link that a
+// sync brought counts as synced.
+type Commit struct {
+	Appended, Gossiped, Synced uint64 // events; their sum is at least 1
+
+	Events uint64        // length of the delivery log after it
+	Heads  int           // after it
+	Took   time.Duration // of the store's commits
+}
+
+// source says what kind of input brought events.
+type source int
+
+const (
+	byAppend source = iota
+	byGossip
+	bySync
+	sources
+)
+
+// tally counts the events that each source had integrated since the last
+// flush. It stays zero for a replica without an Observer.
+type tally [sources]uint64
+
+// count adds n events of the input in.
+func (t *tally) count(in input, n uint64) {
+	switch in.(type) {
+	case *appendInput:
+		t[byAppend] += n
+	case *receiveInput:
+		t[byGossip] += n
+	case *integrateInput:
+		t[bySync] += n
+	}
+}
+
+// observeCommit reports a flush whose commits took so long.
+func (d *driver) observeCommit(took time.Duration) {
+	d.replica.cfg.Observer.Committed(Commit{
+		Appended: d.tally[byAppend],
+		Gossiped: d.tally[byGossip],
+		Synced:   d.tally[bySync],
+		Events:   d.clock.Events(),
+		Heads:    d.heads.Len(),
+		Took:     took,
+	})
+	d.tally = tally{}
+}
+
+// observeRefused reports what the clock refused.
+func (d *driver) observeRefused(err error) {
+	if o := d.replica.cfg.Observer; o != nil {
+		o.Refused(err)
+	}
+}

@@ -1,0 +1,96 @@
+package syncer
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// Stats counts what a syncer has done since it was made.
+type Stats struct {
+	BytesIn, BytesOut uint64 // of the protocol's streams, requests and answers alike
+	Failed            uint64 // transfers that ended with an error
+}
+
+// counters are the live form of Stats.
+type counters struct{ in, out, failed atomic.Uint64 }
+
+// Stats returns what was done so far.
+func (s *Syncer) Stats() Stats {
+	return Stats{BytesIn: s.count.in.Load(), BytesOut: s.count.out.Load(), Failed: s.count.failed.Load()}
+}
+
+// counted is a stream whose bytes are counted.
+type counted struct {
+	stream
+	count *counters
+}
+
+func (c counted) Read(b []byte) (int, error) {
+	n, err := c.stream.Read(b)
+	c.count.in.Add(uint64(n))
+	return n, err
+}
+
+func (c counted) Write(b []byte) (int, error) {
+	n, err := c.stream.Write(b)
+	c.count.out.Add(uint64(n))
+	return n, err
+}
+
+// Brief is a topic's TopicStatus in a few words.
+type Brief struct {
+	Topic   types.TopicID
+	State   State
+	Missing int       // heads that replicas claim and have not served
+	Since   time.Time // when the oldest of them was first claimed; zero: none
+}
+
+// surveyStep is how many topics a Survey looks at while it holds up others:
+// about a millisecond.
+const surveyStep = 512
+
+// Survey returns a Brief of every topic, each as of some moment during the
+// call. A failure of Local leaves heads among the missing that are no longer.
+func (s *Syncer) Survey() []Brief {
+	s.mu.Lock()
+	ids := make([]types.TopicID, 0, len(s.topics))
+	var doubtful []types.TopicID
+	for id, t := range s.topics {
+		ids = append(ids, id)
+		if t.trouble != nil && len(t.trouble.claims) > 0 {
+			doubtful = append(doubtful, id)
+		}
+	}
+	s.mu.Unlock()
+	for _, id := range doubtful {
+		s.dropIntegrated(id) //nolint:errcheck // said above
+	}
+	briefs := make([]Brief, 0, len(ids))
+	for len(ids) > 0 {
+		n := min(surveyStep, len(ids))
+		briefs = s.survey(briefs, ids[:n])
+		ids = ids[n:]
+	}
+	return briefs
+}
+
+func (s *Syncer) survey(briefs []Brief, ids []types.TopicID) []Brief {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		t := s.topics[id]
+		if t == nil { // removed meanwhile
+			continue
+		}
+		st := t.status()
+		b := Brief{Topic: id, Missing: len(st.Missing)}
+		b.State, _ = s.judge(t, st)
+		if len(st.Missing) > 0 {
+			b.Since = st.Missing[0].Since // they are sorted
+		}
+		briefs = append(briefs, b)
+	}
+	return briefs
+}
