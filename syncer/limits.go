@@ -91,6 +91,8 @@ const (
 	maxPositions = 16
 	// peerLanes bounds the streams that this node opens to one peer.
 	peerLanes = 4
+	// genesisAsked is the number of peers asked for a genesis at a time.
+	genesisAsked = 16
 	// minRate is the number of bytes a second below which an answer is given
 	// up, measured over the time spent waiting for it once that exceeds
 	// Intervals.Frame.
