@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -100,6 +101,7 @@ func requestSeeds() []*pb.Request {
 		{Request: &pb.Request_Heads{Heads: &pb.HeadsRequest{Queries: []*pb.HeadsQuery{{Topic: id, OwnHash: hash, Genesis: true}}}}},
 		{Request: &pb.Request_Events{Events: &pb.EventsRequest{Topic: id, Cids: [][]byte{id, id}}}},
 		{Request: &pb.Request_Pull{Pull: &pb.PullRequest{Topic: id, LogId: id[:16], After: &pb.Position{Number: 7, Hash: id[:8]}, Cids: true, Limit: 9}}},
+		{Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: id, Wants: [][]byte{id}, Stops: [][]byte{id, id}}}},
 		{Request: &pb.Request_Offer{Offer: &pb.Offer{Topic: id, HeadsHash: hash, Heads: [][]byte{id}}}},
 	}
 }
@@ -113,6 +115,8 @@ func responseSeeds() []*pb.Response {
 		{More: true, Answer: &pb.Response_Status{Status: &pb.StatusAnswer{Root: hash, LogId: id[:16], Topics: 1, Leaves: []*pb.Leaf{{Key: hash, HeadsHash: hash}}}}},
 		{Answer: &pb.Response_Heads{Heads: &pb.HeadsAnswer{Topic: id, State: pb.HeadsAnswer_STATE_PAUSED, HeadsHash: hash, Events: 7, LogId: id[:16], End: at, Heads: []*pb.Head{{Cid: id, Height: 3}}}}},
 		{Answer: &pb.Response_Events{Events: &pb.EventsAnswer{Items: []*pb.Item{{Outcome: pb.Item_OUTCOME_SENT, Event: event}, {Outcome: pb.Item_OUTCOME_ABSENT}}}}},
+		{Answer: &pb.Response_Ancestors{Ancestors: &pb.AncestorsAnswer{Events: []*pb.Event{event}}}},
+		{Answer: &pb.Response_Ancestors{Ancestors: &pb.AncestorsAnswer{UsePull: true}}},
 		{Answer: &pb.Response_Pull{Pull: &pb.PullAnswer{LogId: id[:16], End: 9, Position: at, Events: []*pb.Event{event}}}},
 		{Answer: &pb.Response_Pull{Pull: &pb.PullAnswer{LogId: id[:16], End: 9, Position: at, Cids: [][]byte{id}}}},
 	}
@@ -179,6 +183,12 @@ func parseRequest(t *testing.T, m *pb.Request) {
 			}
 		}
 	}
+	if q, err := parseAncestorsRequest(m.GetAncestors()); err == nil {
+		back, err := parseAncestorsRequest(q.message().GetAncestors())
+		if err != nil || back.topic != q.topic || !slices.Equal(back.wants, q.wants) || !slices.Equal(back.stops, q.stops) {
+			t.Fatalf("ancestors %+v reads back as %+v, %v", q, back, err)
+		}
+	}
 	if o, err := parseOffer(m.GetOffer()); err == nil {
 		if !bytes.Equal(o.message().GetOffer().GetTopic(), m.GetOffer().GetTopic()) {
 			t.Fatal("offer of another topic")
@@ -223,12 +233,13 @@ func FuzzResponse(f *testing.F) {
 }
 
 func parseResponse(m *pb.Response, topic types.TopicID) {
-	parseHeadsAnswer(m.GetHeads())          //nolint:errcheck // no panic is all that is asked
-	parseLeaves(m.GetStatus().GetLeaves())  //nolint:errcheck // the same
-	parseHash(m.GetStatus().GetRoot())      //nolint:errcheck // the same
-	parseLogID(m.GetPull().GetLogId())      //nolint:errcheck // the same
-	parseCursor(m.GetPull().GetPosition())  //nolint:errcheck // the same
-	parseCIDs(m.GetPull().GetCids(), 1<<20) //nolint:errcheck // the same
+	parseHeadsAnswer(m.GetHeads())                   //nolint:errcheck // no panic is all that is asked
+	parseLeaves(m.GetStatus().GetLeaves())           //nolint:errcheck // the same
+	parseHash(m.GetStatus().GetRoot())               //nolint:errcheck // the same
+	parseLogID(m.GetPull().GetLogId())               //nolint:errcheck // the same
+	parseCursor(m.GetPull().GetPosition())           //nolint:errcheck // the same
+	parseCIDs(m.GetPull().GetCids(), 1<<20)          //nolint:errcheck // the same
+	parseEvents(m.GetAncestors().GetEvents(), topic) //nolint:errcheck // the same
 	for _, e := range m.GetPull().GetEvents() {
 		parseEvent(e, topic) //nolint:errcheck // the same
 	}

@@ -234,9 +234,29 @@ func (s *Syncer) settle(r *replica, claim headsClaim) {
 		t.dropAnswers(r.peer.id)
 	}
 	s.mu.Unlock()
+	s.shareHeads(r, claim)
 	if claim.end.Number > 0 {
 		s.positions.note(r.topic.id, position{peer: r.peer.id, logID: claim.logID, after: claim.end})
 	}
+}
+
+// shareHeads remembers the heads that came with a claim all of which is
+// integrated here. They are left out of one that is known; then it is this
+// node's own, or was remembered when it became known.
+func (s *Syncer) shareHeads(r *replica, claim headsClaim) {
+	if heads := claim.heads; len(heads) > 0 {
+		s.positions.share(r.topic.id, r.peer.id, heads)
+		return
+	}
+	own, err := s.local.Heads(r.topic.id)
+	if err != nil || own.Hash != claim.hash {
+		return
+	}
+	heads := make([]cid.Cid, 0, maxShared)
+	for _, h := range own.Heads[:min(len(own.Heads), maxShared)] {
+		heads = append(heads, h.CID)
+	}
+	s.positions.share(r.topic.id, r.peer.id, heads)
 }
 
 // acquire makes r the one that its topic is fetched from, unless there is one.

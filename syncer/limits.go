@@ -36,6 +36,11 @@ const (
 	maxPageHeads = 4096
 	// maxPageLeaves bounds the leaves of the digest in one frame.
 	maxPageLeaves = 4096
+	// maxWants bounds the wants of an Ancestors request: the heads that an
+	// event can link to.
+	maxWants = types.MaxLinks
+	// maxStops bounds its stops. All of the request fits into 4 KiB.
+	maxStops = 64
 	// maxReason is the length in bytes to which an error's text is cut.
 	maxReason = 200
 	// maxTopics bounds the leaves that a client reads of a peer's digest.
@@ -55,6 +60,28 @@ const (
 	pullBudget = 64 << 20
 	// pullTimeout is the time after which a Pull's answer ends early.
 	pullTimeout = 2 * time.Minute
+	// visitBudget is the number of events that a server reads to answer
+	// Ancestors, those it does not send included. Beyond it a Pull costs less
+	// than finding out what is missing. A client takes no more either.
+	visitBudget = 16 << 10
+	// visitBytes is the number of bytes of events that a server reads to
+	// find out what to send.
+	visitBytes = 64 << 20
+	// maxWalks bounds the answers to Ancestors found out at a time, each of
+	// which holds the ids of up to visitBudget events; who comes meanwhile is
+	// told to pull.
+	maxWalks = 4
+	// ancestorsFrom is the number of entries in the peer's log behind the
+	// position remembered at which Ancestors is asked first: as CIDs they are
+	// larger than a request with all stops.
+	ancestorsFrom = 256
+	// maxShared bounds the heads last shared with a peer that are remembered,
+	// and sent among the stops.
+	maxShared = 16
+	// skips is the number of own events sent among the stops at exponentially
+	// growing distances from the end of the log, skipFirst being the least.
+	skips     = 30
+	skipFirst = 8
 	// getChunk is the number of events read from the store at a time to answer
 	// Events: at their largest, one budget's worth.
 	getChunk = 8

@@ -108,6 +108,18 @@ func parseEvent(m *pb.Event, topic types.TopicID) (*types.Event, error) {
 	return e, nil
 }
 
+func parseEvents(list []*pb.Event, topic types.TopicID) ([]*types.Event, error) {
+	events := make([]*types.Event, 0, len(list))
+	for _, m := range list {
+		e, err := parseEvent(m, topic)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+	return events, nil
+}
+
 // headsQuery is a question about one topic.
 type headsQuery struct {
 	topic   types.TopicID
@@ -185,6 +197,40 @@ func (r pullRequest) message() *pb.Request {
 		m.LogId, m.After = r.logID[:], positionMessage(r.after)
 	}
 	return &pb.Request{Request: &pb.Request_Pull{Pull: m}}
+}
+
+// ancestorsRequest asks for what wants have among their ancestors, themselves
+// included, and stops have not.
+type ancestorsRequest struct {
+	topic        types.TopicID
+	wants, stops []cid.Cid
+}
+
+func parseAncestorsRequest(m *pb.AncestorsRequest) (ancestorsRequest, error) {
+	var r ancestorsRequest
+	var err error
+	if r.topic, err = parseCID(m.GetTopic()); err != nil {
+		return r, err
+	}
+	if r.wants, err = parseCIDs(m.GetWants(), maxWants); err != nil {
+		return r, err
+	}
+	if len(r.wants) == 0 {
+		return r, offencef("Ancestors without a want")
+	}
+	r.stops, err = parseCIDs(m.GetStops(), maxStops)
+	return r, err
+}
+
+func (r ancestorsRequest) message() *pb.Request {
+	m := &pb.AncestorsRequest{Topic: r.topic.Bytes()}
+	for _, c := range r.wants {
+		m.Wants = append(m.Wants, c.Bytes())
+	}
+	for _, c := range r.stops {
+		m.Stops = append(m.Stops, c.Bytes())
+	}
+	return &pb.Request{Request: &pb.Request_Ancestors{Ancestors: m}}
 }
 
 // offer is a peer's claim to have heads.

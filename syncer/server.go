@@ -101,6 +101,8 @@ func (v *server) answer(ctx context.Context, m *pb.Request) error {
 		return v.events(ctx, r.Events)
 	case *pb.Request_Pull:
 		return v.pull(ctx, r.Pull)
+	case *pb.Request_Ancestors:
+		return v.ancestors(ctx, r.Ancestors)
 	case *pb.Request_Offer:
 		return v.offer(r.Offer)
 	}

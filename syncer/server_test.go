@@ -252,6 +252,9 @@ func TestBadRequests(t *testing.T) {
 		"too many roots":      {Request: &pb.Request_Status{Status: &pb.StatusRequest{KnownRoots: slices.Repeat([][]byte{topic[:32]}, 3)}}},
 		"position, no log id": {Request: &pb.Request_Pull{Pull: &pb.PullRequest{Topic: topic, After: &pb.Position{Number: 1, Hash: topic[:8]}}}},
 		"position, no hash":   {Request: &pb.Request_Pull{Pull: &pb.PullRequest{Topic: topic, LogId: topic[:16], After: &pb.Position{Number: 1}}}},
+		"no wants":            {Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: topic}}},
+		"too many wants":      {Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: topic, Wants: cids[:33]}}},
+		"too many stops":      {Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: topic, Wants: cids[:1], Stops: cids[:65]}}},
 		"too many heads":      {Request: &pb.Request_Offer{Offer: &pb.Offer{Topic: topic, HeadsHash: topic[:32], Heads: cids[:33]}}},
 	} {
 		list := v.ask(m)

@@ -40,6 +40,7 @@ type Syncer struct {
 	wake      chan struct{}  // asks the scheduler to look again; holds one
 	tasks     sync.WaitGroup // lanes and served streams
 	positions *positions
+	walks     chan struct{} // holds one for each answer to Ancestors being found out
 
 	mu       sync.Mutex
 	running  bool
@@ -76,7 +77,8 @@ func newSyncer(c Config) *Syncer {
 		iv:        c.Intervals.withDefaults(),
 		quota:     newQuota(c.Limits.withDefaults()),
 		wake:      make(chan struct{}, 1),
-		positions: &positions{local: c.Local, topics: make(map[types.TopicID][]position)},
+		positions: newPositions(c.Local),
+		walks:     make(chan struct{}, maxWalks),
 		topics:    make(map[types.TopicID]*topic),
 		digest:    digest{topics: make(map[types.Hash]*topic)},
 		peers:     make(map[types.PeerID]*peer),

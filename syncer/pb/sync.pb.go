@@ -200,6 +200,7 @@ type Request struct {
 	//	*Request_Events
 	//	*Request_Pull
 	//	*Request_Offer
+	//	*Request_Ancestors
 	Request isRequest_Request `protobuf_oneof:"request"`
 	// The asker's network: a server of another one answers UNSUPPORTED and ends
 	// the stream.
@@ -290,6 +291,15 @@ func (x *Request) GetOffer() *Offer {
 	return nil
 }
 
+func (x *Request) GetAncestors() *AncestorsRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_Ancestors); ok {
+			return x.Ancestors
+		}
+	}
+	return nil
+}
+
 func (x *Request) GetNetwork() string {
 	if x != nil {
 		return x.Network
@@ -321,6 +331,10 @@ type Request_Offer struct {
 	Offer *Offer `protobuf:"bytes,5,opt,name=offer,proto3,oneof"` // has no answer
 }
 
+type Request_Ancestors struct {
+	Ancestors *AncestorsRequest `protobuf:"bytes,8,opt,name=ancestors,proto3,oneof"`
+}
+
 func (*Request_Status) isRequest_Request() {}
 
 func (*Request_Heads) isRequest_Request() {}
@@ -330,6 +344,8 @@ func (*Request_Events) isRequest_Request() {}
 func (*Request_Pull) isRequest_Request() {}
 
 func (*Request_Offer) isRequest_Request() {}
+
+func (*Request_Ancestors) isRequest_Request() {}
 
 type Response struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -341,6 +357,7 @@ type Response struct {
 	//	*Response_Heads
 	//	*Response_Events
 	//	*Response_Pull
+	//	*Response_Ancestors
 	Answer        isResponse_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -435,6 +452,15 @@ func (x *Response) GetPull() *PullAnswer {
 	return nil
 }
 
+func (x *Response) GetAncestors() *AncestorsAnswer {
+	if x != nil {
+		if x, ok := x.Answer.(*Response_Ancestors); ok {
+			return x.Ancestors
+		}
+	}
+	return nil
+}
+
 type isResponse_Answer interface {
 	isResponse_Answer()
 }
@@ -459,6 +485,10 @@ type Response_Pull struct {
 	Pull *PullAnswer `protobuf:"bytes,6,opt,name=pull,proto3,oneof"`
 }
 
+type Response_Ancestors struct {
+	Ancestors *AncestorsAnswer `protobuf:"bytes,9,opt,name=ancestors,proto3,oneof"`
+}
+
 func (*Response_Error) isResponse_Answer() {}
 
 func (*Response_Status) isResponse_Answer() {}
@@ -468,6 +498,8 @@ func (*Response_Heads) isResponse_Answer() {}
 func (*Response_Events) isResponse_Answer() {}
 
 func (*Response_Pull) isResponse_Answer() {}
+
+func (*Response_Ancestors) isResponse_Answer() {}
 
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1370,6 +1402,121 @@ func (x *PullAnswer) GetCids() [][]byte {
 	return nil
 }
 
+// AncestorsRequest asks for the events that wants and their ancestors are, without
+// those that stops and their ancestors are.
+type AncestorsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         []byte                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Wants         [][]byte               `protobuf:"bytes,2,rep,name=wants,proto3" json:"wants,omitempty"`
+	Stops         [][]byte               `protobuf:"bytes,3,rep,name=stops,proto3" json:"stops,omitempty"` // the asker has integrated them
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AncestorsRequest) Reset() {
+	*x = AncestorsRequest{}
+	mi := &file_sync_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AncestorsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AncestorsRequest) ProtoMessage() {}
+
+func (x *AncestorsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AncestorsRequest.ProtoReflect.Descriptor instead.
+func (*AncestorsRequest) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *AncestorsRequest) GetTopic() []byte {
+	if x != nil {
+		return x.Topic
+	}
+	return nil
+}
+
+func (x *AncestorsRequest) GetWants() [][]byte {
+	if x != nil {
+		return x.Wants
+	}
+	return nil
+}
+
+func (x *AncestorsRequest) GetStops() [][]byte {
+	if x != nil {
+		return x.Stops
+	}
+	return nil
+}
+
+// AncestorsAnswer has every event asked for, each after its links, or none.
+type AncestorsAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UsePull       bool                   `protobuf:"varint,1,opt,name=use_pull,json=usePull,proto3" json:"use_pull,omitempty"` // they are too many, or a want is not held: only frame
+	Events        []*Event               `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AncestorsAnswer) Reset() {
+	*x = AncestorsAnswer{}
+	mi := &file_sync_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AncestorsAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AncestorsAnswer) ProtoMessage() {}
+
+func (x *AncestorsAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AncestorsAnswer.ProtoReflect.Descriptor instead.
+func (*AncestorsAnswer) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *AncestorsAnswer) GetUsePull() bool {
+	if x != nil {
+		return x.UsePull
+	}
+	return false
+}
+
+func (x *AncestorsAnswer) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
 // Offer says that the sender has heads that the receiver may lack.
 type Offer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1382,7 +1529,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_sync_proto_msgTypes[17]
+	mi := &file_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1541,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[17]
+	mi := &file_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1554,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{17}
+	return file_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Offer) GetTopic() []byte {
@@ -1436,24 +1583,25 @@ var File_sync_proto protoreflect.FileDescriptor
 const file_sync_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"sync.proto\x12\rcairn.sync.v1\"\xc5\x02\n" +
+	"sync.proto\x12\rcairn.sync.v1\"\x80\x03\n" +
 	"\aRequest\x126\n" +
 	"\x06status\x18\x01 \x01(\v2\x1c.cairn.sync.v1.StatusRequestH\x00R\x06status\x123\n" +
 	"\x05heads\x18\x02 \x01(\v2\x1b.cairn.sync.v1.HeadsRequestH\x00R\x05heads\x126\n" +
 	"\x06events\x18\x03 \x01(\v2\x1c.cairn.sync.v1.EventsRequestH\x00R\x06events\x120\n" +
 	"\x04pull\x18\x04 \x01(\v2\x1a.cairn.sync.v1.PullRequestH\x00R\x04pull\x12,\n" +
-	"\x05offer\x18\x05 \x01(\v2\x14.cairn.sync.v1.OfferH\x00R\x05offer\x12\x18\n" +
+	"\x05offer\x18\x05 \x01(\v2\x14.cairn.sync.v1.OfferH\x00R\x05offer\x12?\n" +
+	"\tancestors\x18\b \x01(\v2\x1f.cairn.sync.v1.AncestorsRequestH\x00R\tancestors\x12\x18\n" +
 	"\anetwork\x18\t \x01(\tR\anetworkB\t\n" +
-	"\arequestJ\x04\b\x06\x10\aJ\x04\b\a\x10\bJ\x04\b\b\x10\t\"\xbb\x02\n" +
+	"\arequestJ\x04\b\x06\x10\aJ\x04\b\a\x10\b\"\xf5\x02\n" +
 	"\bResponse\x12\x12\n" +
 	"\x04more\x18\x01 \x01(\bR\x04more\x12,\n" +
 	"\x05error\x18\x02 \x01(\v2\x14.cairn.sync.v1.ErrorH\x00R\x05error\x125\n" +
 	"\x06status\x18\x03 \x01(\v2\x1b.cairn.sync.v1.StatusAnswerH\x00R\x06status\x122\n" +
 	"\x05heads\x18\x04 \x01(\v2\x1a.cairn.sync.v1.HeadsAnswerH\x00R\x05heads\x125\n" +
 	"\x06events\x18\x05 \x01(\v2\x1b.cairn.sync.v1.EventsAnswerH\x00R\x06events\x12/\n" +
-	"\x04pull\x18\x06 \x01(\v2\x19.cairn.sync.v1.PullAnswerH\x00R\x04pullB\b\n" +
-	"\x06answerJ\x04\b\a\x10\bJ\x04\b\b\x10\tJ\x04\b\t\x10\n" +
-	"\"\xd9\x01\n" +
+	"\x04pull\x18\x06 \x01(\v2\x19.cairn.sync.v1.PullAnswerH\x00R\x04pull\x12>\n" +
+	"\tancestors\x18\t \x01(\v2\x1e.cairn.sync.v1.AncestorsAnswerH\x00R\tancestorsB\b\n" +
+	"\x06answerJ\x04\b\a\x10\bJ\x04\b\b\x10\t\"\xd9\x01\n" +
 	"\x05Error\x12-\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x19.cairn.sync.v1.Error.CodeR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x88\x01\n" +
@@ -1535,7 +1683,14 @@ const file_sync_proto_rawDesc = "" +
 	"\x03end\x18\x02 \x01(\x04R\x03end\x123\n" +
 	"\bposition\x18\x03 \x01(\v2\x17.cairn.sync.v1.PositionR\bposition\x12,\n" +
 	"\x06events\x18\x04 \x03(\v2\x14.cairn.sync.v1.EventR\x06events\x12\x12\n" +
-	"\x04cids\x18\x05 \x03(\fR\x04cidsJ\x04\b\x06\x10\a\"R\n" +
+	"\x04cids\x18\x05 \x03(\fR\x04cidsJ\x04\b\x06\x10\a\"T\n" +
+	"\x10AncestorsRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x14\n" +
+	"\x05wants\x18\x02 \x03(\fR\x05wants\x12\x14\n" +
+	"\x05stops\x18\x03 \x03(\fR\x05stops\"Z\n" +
+	"\x0fAncestorsAnswer\x12\x19\n" +
+	"\buse_pull\x18\x01 \x01(\bR\ausePull\x12,\n" +
+	"\x06events\x18\x02 \x03(\v2\x14.cairn.sync.v1.EventR\x06events\"R\n" +
 	"\x05Offer\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x1d\n" +
 	"\n" +
@@ -1555,58 +1710,63 @@ func file_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_sync_proto_goTypes = []any{
-	(Error_Code)(0),        // 0: cairn.sync.v1.Error.Code
-	(HeadsAnswer_State)(0), // 1: cairn.sync.v1.HeadsAnswer.State
-	(Item_Outcome)(0),      // 2: cairn.sync.v1.Item.Outcome
-	(*Request)(nil),        // 3: cairn.sync.v1.Request
-	(*Response)(nil),       // 4: cairn.sync.v1.Response
-	(*Error)(nil),          // 5: cairn.sync.v1.Error
-	(*Position)(nil),       // 6: cairn.sync.v1.Position
-	(*StatusRequest)(nil),  // 7: cairn.sync.v1.StatusRequest
-	(*StatusAnswer)(nil),   // 8: cairn.sync.v1.StatusAnswer
-	(*Leaf)(nil),           // 9: cairn.sync.v1.Leaf
-	(*HeadsRequest)(nil),   // 10: cairn.sync.v1.HeadsRequest
-	(*HeadsQuery)(nil),     // 11: cairn.sync.v1.HeadsQuery
-	(*HeadsAnswer)(nil),    // 12: cairn.sync.v1.HeadsAnswer
-	(*Head)(nil),           // 13: cairn.sync.v1.Head
-	(*EventsRequest)(nil),  // 14: cairn.sync.v1.EventsRequest
-	(*EventsAnswer)(nil),   // 15: cairn.sync.v1.EventsAnswer
-	(*Item)(nil),           // 16: cairn.sync.v1.Item
-	(*Event)(nil),          // 17: cairn.sync.v1.Event
-	(*PullRequest)(nil),    // 18: cairn.sync.v1.PullRequest
-	(*PullAnswer)(nil),     // 19: cairn.sync.v1.PullAnswer
-	(*Offer)(nil),          // 20: cairn.sync.v1.Offer
+	(Error_Code)(0),          // 0: cairn.sync.v1.Error.Code
+	(HeadsAnswer_State)(0),   // 1: cairn.sync.v1.HeadsAnswer.State
+	(Item_Outcome)(0),        // 2: cairn.sync.v1.Item.Outcome
+	(*Request)(nil),          // 3: cairn.sync.v1.Request
+	(*Response)(nil),         // 4: cairn.sync.v1.Response
+	(*Error)(nil),            // 5: cairn.sync.v1.Error
+	(*Position)(nil),         // 6: cairn.sync.v1.Position
+	(*StatusRequest)(nil),    // 7: cairn.sync.v1.StatusRequest
+	(*StatusAnswer)(nil),     // 8: cairn.sync.v1.StatusAnswer
+	(*Leaf)(nil),             // 9: cairn.sync.v1.Leaf
+	(*HeadsRequest)(nil),     // 10: cairn.sync.v1.HeadsRequest
+	(*HeadsQuery)(nil),       // 11: cairn.sync.v1.HeadsQuery
+	(*HeadsAnswer)(nil),      // 12: cairn.sync.v1.HeadsAnswer
+	(*Head)(nil),             // 13: cairn.sync.v1.Head
+	(*EventsRequest)(nil),    // 14: cairn.sync.v1.EventsRequest
+	(*EventsAnswer)(nil),     // 15: cairn.sync.v1.EventsAnswer
+	(*Item)(nil),             // 16: cairn.sync.v1.Item
+	(*Event)(nil),            // 17: cairn.sync.v1.Event
+	(*PullRequest)(nil),      // 18: cairn.sync.v1.PullRequest
+	(*PullAnswer)(nil),       // 19: cairn.sync.v1.PullAnswer
+	(*AncestorsRequest)(nil), // 20: cairn.sync.v1.AncestorsRequest
+	(*AncestorsAnswer)(nil),  // 21: cairn.sync.v1.AncestorsAnswer
+	(*Offer)(nil),            // 22: cairn.sync.v1.Offer
 }
 var file_sync_proto_depIdxs = []int32{
 	7,  // 0: cairn.sync.v1.Request.status:type_name -> cairn.sync.v1.StatusRequest
 	10, // 1: cairn.sync.v1.Request.heads:type_name -> cairn.sync.v1.HeadsRequest
 	14, // 2: cairn.sync.v1.Request.events:type_name -> cairn.sync.v1.EventsRequest
 	18, // 3: cairn.sync.v1.Request.pull:type_name -> cairn.sync.v1.PullRequest
-	20, // 4: cairn.sync.v1.Request.offer:type_name -> cairn.sync.v1.Offer
-	5,  // 5: cairn.sync.v1.Response.error:type_name -> cairn.sync.v1.Error
-	8,  // 6: cairn.sync.v1.Response.status:type_name -> cairn.sync.v1.StatusAnswer
-	12, // 7: cairn.sync.v1.Response.heads:type_name -> cairn.sync.v1.HeadsAnswer
-	15, // 8: cairn.sync.v1.Response.events:type_name -> cairn.sync.v1.EventsAnswer
-	19, // 9: cairn.sync.v1.Response.pull:type_name -> cairn.sync.v1.PullAnswer
-	0,  // 10: cairn.sync.v1.Error.code:type_name -> cairn.sync.v1.Error.Code
-	9,  // 11: cairn.sync.v1.StatusAnswer.leaves:type_name -> cairn.sync.v1.Leaf
-	11, // 12: cairn.sync.v1.HeadsRequest.queries:type_name -> cairn.sync.v1.HeadsQuery
-	1,  // 13: cairn.sync.v1.HeadsAnswer.state:type_name -> cairn.sync.v1.HeadsAnswer.State
-	6,  // 14: cairn.sync.v1.HeadsAnswer.end:type_name -> cairn.sync.v1.Position
-	13, // 15: cairn.sync.v1.HeadsAnswer.heads:type_name -> cairn.sync.v1.Head
-	16, // 16: cairn.sync.v1.EventsAnswer.items:type_name -> cairn.sync.v1.Item
-	2,  // 17: cairn.sync.v1.Item.outcome:type_name -> cairn.sync.v1.Item.Outcome
-	17, // 18: cairn.sync.v1.Item.event:type_name -> cairn.sync.v1.Event
-	6,  // 19: cairn.sync.v1.PullRequest.after:type_name -> cairn.sync.v1.Position
-	6,  // 20: cairn.sync.v1.PullAnswer.position:type_name -> cairn.sync.v1.Position
-	17, // 21: cairn.sync.v1.PullAnswer.events:type_name -> cairn.sync.v1.Event
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	22, // 4: cairn.sync.v1.Request.offer:type_name -> cairn.sync.v1.Offer
+	20, // 5: cairn.sync.v1.Request.ancestors:type_name -> cairn.sync.v1.AncestorsRequest
+	5,  // 6: cairn.sync.v1.Response.error:type_name -> cairn.sync.v1.Error
+	8,  // 7: cairn.sync.v1.Response.status:type_name -> cairn.sync.v1.StatusAnswer
+	12, // 8: cairn.sync.v1.Response.heads:type_name -> cairn.sync.v1.HeadsAnswer
+	15, // 9: cairn.sync.v1.Response.events:type_name -> cairn.sync.v1.EventsAnswer
+	19, // 10: cairn.sync.v1.Response.pull:type_name -> cairn.sync.v1.PullAnswer
+	21, // 11: cairn.sync.v1.Response.ancestors:type_name -> cairn.sync.v1.AncestorsAnswer
+	0,  // 12: cairn.sync.v1.Error.code:type_name -> cairn.sync.v1.Error.Code
+	9,  // 13: cairn.sync.v1.StatusAnswer.leaves:type_name -> cairn.sync.v1.Leaf
+	11, // 14: cairn.sync.v1.HeadsRequest.queries:type_name -> cairn.sync.v1.HeadsQuery
+	1,  // 15: cairn.sync.v1.HeadsAnswer.state:type_name -> cairn.sync.v1.HeadsAnswer.State
+	6,  // 16: cairn.sync.v1.HeadsAnswer.end:type_name -> cairn.sync.v1.Position
+	13, // 17: cairn.sync.v1.HeadsAnswer.heads:type_name -> cairn.sync.v1.Head
+	16, // 18: cairn.sync.v1.EventsAnswer.items:type_name -> cairn.sync.v1.Item
+	2,  // 19: cairn.sync.v1.Item.outcome:type_name -> cairn.sync.v1.Item.Outcome
+	17, // 20: cairn.sync.v1.Item.event:type_name -> cairn.sync.v1.Event
+	6,  // 21: cairn.sync.v1.PullRequest.after:type_name -> cairn.sync.v1.Position
+	6,  // 22: cairn.sync.v1.PullAnswer.position:type_name -> cairn.sync.v1.Position
+	17, // 23: cairn.sync.v1.PullAnswer.events:type_name -> cairn.sync.v1.Event
+	17, // 24: cairn.sync.v1.AncestorsAnswer.events:type_name -> cairn.sync.v1.Event
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_sync_proto_init() }
@@ -1620,6 +1780,7 @@ func file_sync_proto_init() {
 		(*Request_Events)(nil),
 		(*Request_Pull)(nil),
 		(*Request_Offer)(nil),
+		(*Request_Ancestors)(nil),
 	}
 	file_sync_proto_msgTypes[1].OneofWrappers = []any{
 		(*Response_Error)(nil),
@@ -1627,6 +1788,7 @@ func file_sync_proto_init() {
 		(*Response_Heads)(nil),
 		(*Response_Events)(nil),
 		(*Response_Pull)(nil),
+		(*Response_Ancestors)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1634,7 +1796,7 @@ func file_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sync_proto_rawDesc), len(file_sync_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
