@@ -23,9 +23,9 @@ const (
 	maxEventsAsked = 256
 	// maxQueries bounds the topics of a Heads request.
 	maxQueries = 64
-	// maxKnown bounds the hashes that a request says it knows: the asker's own
-	// and the one last seen of the other side.
-	maxKnown = 2
+	// maxSubtrees bounds the subtrees of a Digest request, of up to 540 bytes
+	// each.
+	maxSubtrees = 32
 	// maxOfferHeads bounds the heads of an Offer.
 	maxOfferHeads = types.MaxLinks
 	// maxPageEvents bounds the events of one frame.
@@ -43,7 +43,8 @@ const (
 	maxStops = 64
 	// maxReason is the length in bytes to which an error's text is cut.
 	maxReason = 200
-	// maxTopics bounds the leaves that a client reads of a peer's digest.
+	// maxTopics bounds the leaves that a client reads of a peer's digest or
+	// changes.
 	maxTopics = 1 << 20
 )
 
@@ -60,6 +61,12 @@ const (
 	pullBudget = 64 << 20
 	// pullTimeout is the time after which a Pull's answer ends early.
 	pullTimeout = 2 * time.Minute
+	// leavesAtOnce is the number of topics below a node of the digest up to
+	// which they are listed, in place of the hashes below it: they save a round
+	// trip or two for some kilobytes.
+	leavesAtOnce = 64
+	// maxChanges bounds the topics whose last change has a number remembered.
+	maxChanges = 16 << 10
 	// visitBudget is the number of events that a server reads to answer
 	// Ancestors, those it does not send included. Beyond it a Pull costs less
 	// than finding out what is missing. A client takes no more either.

@@ -29,21 +29,6 @@ func parseOptionalHash(b []byte) (*types.Hash, error) {
 	return &h, err
 }
 
-func parseHashes(list [][]byte) ([]types.Hash, error) {
-	if len(list) > maxKnown {
-		return nil, offencef("%d known hashes, limit %d", len(list), maxKnown)
-	}
-	hashes := make([]types.Hash, 0, len(list))
-	for _, b := range list {
-		h, err := parseHash(b)
-		if err != nil {
-			return nil, err
-		}
-		hashes = append(hashes, h)
-	}
-	return hashes, nil
-}
-
 func parseCID(b []byte) (cid.Cid, error) {
 	c, err := types.CastCID(b)
 	if err != nil {
@@ -313,26 +298,4 @@ func parseHeadsAnswer(m *pb.HeadsAnswer) (headsPage, error) {
 		return p, offencef("heads are not sorted")
 	}
 	return p, nil
-}
-
-// leaf is one topic of a digest.
-type leaf struct{ key, heads types.Hash }
-
-func parseLeaves(list []*pb.Leaf) ([]leaf, error) {
-	if len(list) > maxPageLeaves {
-		return nil, offencef("%d leaves in a frame, limit %d", len(list), maxPageLeaves)
-	}
-	leaves := make([]leaf, 0, len(list))
-	for _, m := range list {
-		key, err := parseHash(m.GetKey())
-		if err != nil {
-			return nil, err
-		}
-		heads, err := parseHash(m.GetHeadsHash())
-		if err != nil {
-			return nil, err
-		}
-		leaves = append(leaves, leaf{key: key, heads: heads})
-	}
-	return leaves, nil
 }

@@ -138,7 +138,7 @@ func (t *topic) status() TopicStatus {
 			InSync:    r.inSync(),
 			Paused:    r.paused,
 			Unproven:  r.unproven,
-			LastSync:  r.lastSync,
+			LastSync:  r.confirmedSync(),
 			HeadsHash: r.heads,
 		})
 	}

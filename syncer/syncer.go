@@ -48,6 +48,7 @@ type Syncer struct {
 	armed    time.Time // when the scheduler looks next
 	topics   map[types.TopicID]*topic
 	digest   digest
+	changes  changes
 	peers    map[types.PeerID]*peer
 	offences offences
 	watchers map[types.TopicID]chan struct{}
@@ -81,6 +82,7 @@ func newSyncer(c Config) *Syncer {
 		walks:     make(chan struct{}, maxWalks),
 		topics:    make(map[types.TopicID]*topic),
 		digest:    digest{topics: make(map[types.Hash]*topic)},
+		changes:   newChanges(),
 		peers:     make(map[types.PeerID]*peer),
 		offences:  make(offences),
 		watchers:  make(map[types.TopicID]chan struct{}),
@@ -149,6 +151,7 @@ func (s *Syncer) Add(id types.TopicID, heads types.Hash) {
 	t := &topic{id: id, key: topicKey(id), heads: heads, replicas: make(map[*peer]*replica)}
 	s.topics[id] = t
 	s.digest.set(t)
+	s.changes.add(t)
 	s.probe(t, time.Now())
 	s.notify(id)
 }
@@ -162,7 +165,9 @@ func (s *Syncer) Remove(id types.TopicID) {
 		return
 	}
 	delete(s.topics, id)
+	t.removed = true
 	s.digest.remove(t)
+	s.changes.add(t)
 	s.positions.drop(id)
 	for p, r := range t.replicas {
 		p.forget(r)
@@ -184,6 +189,7 @@ func (s *Syncer) Changed(id types.TopicID, heads types.Hash, backfilled bool) {
 	now := time.Now()
 	t.heads, t.changed = heads, now
 	s.digest.set(t)
+	s.changes.add(t)
 	for p, r := range t.replicas {
 		if !r.held || r.heads == heads {
 			continue

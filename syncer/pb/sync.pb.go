@@ -134,7 +134,7 @@ func (x HeadsAnswer_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use HeadsAnswer_State.Descriptor instead.
 func (HeadsAnswer_State) EnumDescriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{9, 0}
+	return file_sync_proto_rawDescGZIP(), []int{14, 0}
 }
 
 type Item_Outcome int32
@@ -186,7 +186,7 @@ func (x Item_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Item_Outcome.Descriptor instead.
 func (Item_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{13, 0}
+	return file_sync_proto_rawDescGZIP(), []int{18, 0}
 }
 
 type Request struct {
@@ -200,6 +200,8 @@ type Request struct {
 	//	*Request_Events
 	//	*Request_Pull
 	//	*Request_Offer
+	//	*Request_Changes
+	//	*Request_Digest
 	//	*Request_Ancestors
 	Request isRequest_Request `protobuf_oneof:"request"`
 	// The asker's network: a server of another one answers UNSUPPORTED and ends
@@ -291,6 +293,24 @@ func (x *Request) GetOffer() *Offer {
 	return nil
 }
 
+func (x *Request) GetChanges() *ChangesRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_Changes); ok {
+			return x.Changes
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetDigest() *DigestRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_Digest); ok {
+			return x.Digest
+		}
+	}
+	return nil
+}
+
 func (x *Request) GetAncestors() *AncestorsRequest {
 	if x != nil {
 		if x, ok := x.Request.(*Request_Ancestors); ok {
@@ -331,6 +351,14 @@ type Request_Offer struct {
 	Offer *Offer `protobuf:"bytes,5,opt,name=offer,proto3,oneof"` // has no answer
 }
 
+type Request_Changes struct {
+	Changes *ChangesRequest `protobuf:"bytes,6,opt,name=changes,proto3,oneof"`
+}
+
+type Request_Digest struct {
+	Digest *DigestRequest `protobuf:"bytes,7,opt,name=digest,proto3,oneof"`
+}
+
 type Request_Ancestors struct {
 	Ancestors *AncestorsRequest `protobuf:"bytes,8,opt,name=ancestors,proto3,oneof"`
 }
@@ -345,6 +373,10 @@ func (*Request_Pull) isRequest_Request() {}
 
 func (*Request_Offer) isRequest_Request() {}
 
+func (*Request_Changes) isRequest_Request() {}
+
+func (*Request_Digest) isRequest_Request() {}
+
 func (*Request_Ancestors) isRequest_Request() {}
 
 type Response struct {
@@ -357,6 +389,8 @@ type Response struct {
 	//	*Response_Heads
 	//	*Response_Events
 	//	*Response_Pull
+	//	*Response_Changes
+	//	*Response_Digest
 	//	*Response_Ancestors
 	Answer        isResponse_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
@@ -452,6 +486,24 @@ func (x *Response) GetPull() *PullAnswer {
 	return nil
 }
 
+func (x *Response) GetChanges() *ChangesAnswer {
+	if x != nil {
+		if x, ok := x.Answer.(*Response_Changes); ok {
+			return x.Changes
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetDigest() *DigestAnswer {
+	if x != nil {
+		if x, ok := x.Answer.(*Response_Digest); ok {
+			return x.Digest
+		}
+	}
+	return nil
+}
+
 func (x *Response) GetAncestors() *AncestorsAnswer {
 	if x != nil {
 		if x, ok := x.Answer.(*Response_Ancestors); ok {
@@ -485,6 +537,14 @@ type Response_Pull struct {
 	Pull *PullAnswer `protobuf:"bytes,6,opt,name=pull,proto3,oneof"`
 }
 
+type Response_Changes struct {
+	Changes *ChangesAnswer `protobuf:"bytes,7,opt,name=changes,proto3,oneof"`
+}
+
+type Response_Digest struct {
+	Digest *DigestAnswer `protobuf:"bytes,8,opt,name=digest,proto3,oneof"`
+}
+
 type Response_Ancestors struct {
 	Ancestors *AncestorsAnswer `protobuf:"bytes,9,opt,name=ancestors,proto3,oneof"`
 }
@@ -498,6 +558,10 @@ func (*Response_Heads) isResponse_Answer() {}
 func (*Response_Events) isResponse_Answer() {}
 
 func (*Response_Pull) isResponse_Answer() {}
+
+func (*Response_Changes) isResponse_Answer() {}
+
+func (*Response_Digest) isResponse_Answer() {}
 
 func (*Response_Ancestors) isResponse_Answer() {}
 
@@ -609,7 +673,6 @@ func (x *Position) GetHash() []byte {
 
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	KnownRoots    [][]byte               `protobuf:"bytes,1,rep,name=known_roots,json=knownRoots,proto3" json:"known_roots,omitempty"` // the list is left out when the root is among them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -644,19 +707,13 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 	return file_sync_proto_rawDescGZIP(), []int{4}
 }
 
-func (x *StatusRequest) GetKnownRoots() [][]byte {
-	if x != nil {
-		return x.KnownRoots
-	}
-	return nil
-}
-
 type StatusAnswer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Root          []byte                 `protobuf:"bytes,1,opt,name=root,proto3" json:"root,omitempty"`                // first frame only
-	LogId         []byte                 `protobuf:"bytes,2,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"` // first frame only
-	Topics        uint64                 `protobuf:"varint,4,opt,name=topics,proto3" json:"topics,omitempty"`           // leaves in all; first frame only
-	Leaves        []*Leaf                `protobuf:"bytes,5,rep,name=leaves,proto3" json:"leaves,omitempty"`            // sorted by key over the whole answer
+	Root          []byte                 `protobuf:"bytes,1,opt,name=root,proto3" json:"root,omitempty"` // of the digest
+	LogId         []byte                 `protobuf:"bytes,2,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
+	ChangeNumber  uint64                 `protobuf:"varint,3,opt,name=change_number,json=changeNumber,proto3" json:"change_number,omitempty"` // of the last change of a topic
+	Topics        uint64                 `protobuf:"varint,4,opt,name=topics,proto3" json:"topics,omitempty"`                                 // leaves of the digest
+	ChangeId      []byte                 `protobuf:"bytes,5,opt,name=change_id,json=changeId,proto3" json:"change_id,omitempty"`              // that the numbers belong to: 16 bytes, drawn at each start
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -705,6 +762,13 @@ func (x *StatusAnswer) GetLogId() []byte {
 	return nil
 }
 
+func (x *StatusAnswer) GetChangeNumber() uint64 {
+	if x != nil {
+		return x.ChangeNumber
+	}
+	return 0
+}
+
 func (x *StatusAnswer) GetTopics() uint64 {
 	if x != nil {
 		return x.Topics
@@ -712,9 +776,282 @@ func (x *StatusAnswer) GetTopics() uint64 {
 	return 0
 }
 
-func (x *StatusAnswer) GetLeaves() []*Leaf {
+func (x *StatusAnswer) GetChangeId() []byte {
+	if x != nil {
+		return x.ChangeId
+	}
+	return nil
+}
+
+// ChangesRequest asks which topics changed after a change number.
+type ChangesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ChangeId      []byte                 `protobuf:"bytes,1,opt,name=change_id,json=changeId,proto3" json:"change_id,omitempty"`
+	Since         uint64                 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangesRequest) Reset() {
+	*x = ChangesRequest{}
+	mi := &file_sync_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangesRequest) ProtoMessage() {}
+
+func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangesRequest.ProtoReflect.Descriptor instead.
+func (*ChangesRequest) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ChangesRequest) GetChangeId() []byte {
+	if x != nil {
+		return x.ChangeId
+	}
+	return nil
+}
+
+func (x *ChangesRequest) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+type ChangesAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unknown       bool                   `protobuf:"varint,1,opt,name=unknown,proto3" json:"unknown,omitempty"`                               // another id, a greater number, or too long ago: only frame
+	ChangeNumber  uint64                 `protobuf:"varint,2,opt,name=change_number,json=changeNumber,proto3" json:"change_number,omitempty"` // of the last change; the same in each frame
+	Leaves        []*Leaf                `protobuf:"bytes,3,rep,name=leaves,proto3" json:"leaves,omitempty"`                                  // a topic that is no longer held has no heads_hash
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangesAnswer) Reset() {
+	*x = ChangesAnswer{}
+	mi := &file_sync_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangesAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangesAnswer) ProtoMessage() {}
+
+func (x *ChangesAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangesAnswer.ProtoReflect.Descriptor instead.
+func (*ChangesAnswer) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ChangesAnswer) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
+}
+
+func (x *ChangesAnswer) GetChangeNumber() uint64 {
+	if x != nil {
+		return x.ChangeNumber
+	}
+	return 0
+}
+
+func (x *ChangesAnswer) GetLeaves() []*Leaf {
 	if x != nil {
 		return x.Leaves
+	}
+	return nil
+}
+
+// DigestRequest compares parts of the digest.
+type DigestRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subtrees      []*Subtree             `protobuf:"bytes,1,rep,name=subtrees,proto3" json:"subtrees,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DigestRequest) Reset() {
+	*x = DigestRequest{}
+	mi := &file_sync_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DigestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DigestRequest) ProtoMessage() {}
+
+func (x *DigestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DigestRequest.ProtoReflect.Descriptor instead.
+func (*DigestRequest) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DigestRequest) GetSubtrees() []*Subtree {
+	if x != nil {
+		return x.Subtrees
+	}
+	return nil
+}
+
+// Subtree is what lies below a prefix in a digest.
+type Subtree struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        []byte                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`  // a nibble in each byte
+	Bitmap        uint32                 `protobuf:"varint,2,opt,name=bitmap,proto3" json:"bitmap,omitempty"` // bit i: there are keys that go on with nibble i
+	Hashes        []byte                 `protobuf:"bytes,3,opt,name=hashes,proto3" json:"hashes,omitempty"`  // for each of them, lowest first, the hash of what they lead to
+	Leaves        []*Leaf                `protobuf:"bytes,4,rep,name=leaves,proto3" json:"leaves,omitempty"`  // answers only, in place of hashes: all there is, sorted by key
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Subtree) Reset() {
+	*x = Subtree{}
+	mi := &file_sync_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Subtree) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Subtree) ProtoMessage() {}
+
+func (x *Subtree) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Subtree.ProtoReflect.Descriptor instead.
+func (*Subtree) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Subtree) GetPrefix() []byte {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+func (x *Subtree) GetBitmap() uint32 {
+	if x != nil {
+		return x.Bitmap
+	}
+	return 0
+}
+
+func (x *Subtree) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+func (x *Subtree) GetLeaves() []*Leaf {
+	if x != nil {
+		return x.Leaves
+	}
+	return nil
+}
+
+// DigestAnswer has a subtree for each child of those asked about that the asker
+// has too, with another hash.
+type DigestAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subtrees      []*Subtree             `protobuf:"bytes,1,rep,name=subtrees,proto3" json:"subtrees,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DigestAnswer) Reset() {
+	*x = DigestAnswer{}
+	mi := &file_sync_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DigestAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DigestAnswer) ProtoMessage() {}
+
+func (x *DigestAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DigestAnswer.ProtoReflect.Descriptor instead.
+func (*DigestAnswer) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DigestAnswer) GetSubtrees() []*Subtree {
+	if x != nil {
+		return x.Subtrees
 	}
 	return nil
 }
@@ -729,7 +1066,7 @@ type Leaf struct {
 
 func (x *Leaf) Reset() {
 	*x = Leaf{}
-	mi := &file_sync_proto_msgTypes[6]
+	mi := &file_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +1078,7 @@ func (x *Leaf) String() string {
 func (*Leaf) ProtoMessage() {}
 
 func (x *Leaf) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[6]
+	mi := &file_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +1091,7 @@ func (x *Leaf) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaf.ProtoReflect.Descriptor instead.
 func (*Leaf) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{6}
+	return file_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Leaf) GetKey() []byte {
@@ -780,7 +1117,7 @@ type HeadsRequest struct {
 
 func (x *HeadsRequest) Reset() {
 	*x = HeadsRequest{}
-	mi := &file_sync_proto_msgTypes[7]
+	mi := &file_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +1129,7 @@ func (x *HeadsRequest) String() string {
 func (*HeadsRequest) ProtoMessage() {}
 
 func (x *HeadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[7]
+	mi := &file_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +1142,7 @@ func (x *HeadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadsRequest.ProtoReflect.Descriptor instead.
 func (*HeadsRequest) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{7}
+	return file_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HeadsRequest) GetQueries() []*HeadsQuery {
@@ -828,7 +1165,7 @@ type HeadsQuery struct {
 
 func (x *HeadsQuery) Reset() {
 	*x = HeadsQuery{}
-	mi := &file_sync_proto_msgTypes[8]
+	mi := &file_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +1177,7 @@ func (x *HeadsQuery) String() string {
 func (*HeadsQuery) ProtoMessage() {}
 
 func (x *HeadsQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[8]
+	mi := &file_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +1190,7 @@ func (x *HeadsQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadsQuery.ProtoReflect.Descriptor instead.
 func (*HeadsQuery) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{8}
+	return file_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HeadsQuery) GetTopic() []byte {
@@ -903,7 +1240,7 @@ type HeadsAnswer struct {
 
 func (x *HeadsAnswer) Reset() {
 	*x = HeadsAnswer{}
-	mi := &file_sync_proto_msgTypes[9]
+	mi := &file_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1252,7 @@ func (x *HeadsAnswer) String() string {
 func (*HeadsAnswer) ProtoMessage() {}
 
 func (x *HeadsAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[9]
+	mi := &file_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1265,7 @@ func (x *HeadsAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadsAnswer.ProtoReflect.Descriptor instead.
 func (*HeadsAnswer) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{9}
+	return file_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HeadsAnswer) GetTopic() []byte {
@@ -1004,7 +1341,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_sync_proto_msgTypes[10]
+	mi := &file_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1353,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[10]
+	mi := &file_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1366,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{10}
+	return file_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Head) GetCid() []byte {
@@ -1056,7 +1393,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_sync_proto_msgTypes[11]
+	mi := &file_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +1405,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[11]
+	mi := &file_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1081,7 +1418,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{11}
+	return file_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EventsRequest) GetTopic() []byte {
@@ -1108,7 +1445,7 @@ type EventsAnswer struct {
 
 func (x *EventsAnswer) Reset() {
 	*x = EventsAnswer{}
-	mi := &file_sync_proto_msgTypes[12]
+	mi := &file_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1457,7 @@ func (x *EventsAnswer) String() string {
 func (*EventsAnswer) ProtoMessage() {}
 
 func (x *EventsAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[12]
+	mi := &file_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1133,7 +1470,7 @@ func (x *EventsAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsAnswer.ProtoReflect.Descriptor instead.
 func (*EventsAnswer) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{12}
+	return file_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EventsAnswer) GetItems() []*Item {
@@ -1153,7 +1490,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_sync_proto_msgTypes[13]
+	mi := &file_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1502,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[13]
+	mi := &file_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1515,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{13}
+	return file_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Item) GetOutcome() Item_Outcome {
@@ -1205,7 +1542,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_sync_proto_msgTypes[14]
+	mi := &file_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1554,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[14]
+	mi := &file_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1567,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{14}
+	return file_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Event) GetBody() []byte {
@@ -1260,7 +1597,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_sync_proto_msgTypes[15]
+	mi := &file_sync_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1609,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[15]
+	mi := &file_sync_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1622,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{15}
+	return file_sync_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PullRequest) GetTopic() []byte {
@@ -1339,7 +1676,7 @@ type PullAnswer struct {
 
 func (x *PullAnswer) Reset() {
 	*x = PullAnswer{}
-	mi := &file_sync_proto_msgTypes[16]
+	mi := &file_sync_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1688,7 @@ func (x *PullAnswer) String() string {
 func (*PullAnswer) ProtoMessage() {}
 
 func (x *PullAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[16]
+	mi := &file_sync_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1701,7 @@ func (x *PullAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullAnswer.ProtoReflect.Descriptor instead.
 func (*PullAnswer) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{16}
+	return file_sync_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PullAnswer) GetLogId() []byte {
@@ -1415,7 +1752,7 @@ type AncestorsRequest struct {
 
 func (x *AncestorsRequest) Reset() {
 	*x = AncestorsRequest{}
-	mi := &file_sync_proto_msgTypes[17]
+	mi := &file_sync_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1764,7 @@ func (x *AncestorsRequest) String() string {
 func (*AncestorsRequest) ProtoMessage() {}
 
 func (x *AncestorsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[17]
+	mi := &file_sync_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1777,7 @@ func (x *AncestorsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AncestorsRequest.ProtoReflect.Descriptor instead.
 func (*AncestorsRequest) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{17}
+	return file_sync_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AncestorsRequest) GetTopic() []byte {
@@ -1475,7 +1812,7 @@ type AncestorsAnswer struct {
 
 func (x *AncestorsAnswer) Reset() {
 	*x = AncestorsAnswer{}
-	mi := &file_sync_proto_msgTypes[18]
+	mi := &file_sync_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1487,7 +1824,7 @@ func (x *AncestorsAnswer) String() string {
 func (*AncestorsAnswer) ProtoMessage() {}
 
 func (x *AncestorsAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[18]
+	mi := &file_sync_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1500,7 +1837,7 @@ func (x *AncestorsAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AncestorsAnswer.ProtoReflect.Descriptor instead.
 func (*AncestorsAnswer) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{18}
+	return file_sync_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AncestorsAnswer) GetUsePull() bool {
@@ -1529,7 +1866,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_sync_proto_msgTypes[19]
+	mi := &file_sync_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +1878,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[19]
+	mi := &file_sync_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +1891,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{19}
+	return file_sync_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Offer) GetTopic() []byte {
@@ -1583,25 +1920,29 @@ var File_sync_proto protoreflect.FileDescriptor
 const file_sync_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"sync.proto\x12\rcairn.sync.v1\"\x80\x03\n" +
+	"sync.proto\x12\rcairn.sync.v1\"\xe7\x03\n" +
 	"\aRequest\x126\n" +
 	"\x06status\x18\x01 \x01(\v2\x1c.cairn.sync.v1.StatusRequestH\x00R\x06status\x123\n" +
 	"\x05heads\x18\x02 \x01(\v2\x1b.cairn.sync.v1.HeadsRequestH\x00R\x05heads\x126\n" +
 	"\x06events\x18\x03 \x01(\v2\x1c.cairn.sync.v1.EventsRequestH\x00R\x06events\x120\n" +
 	"\x04pull\x18\x04 \x01(\v2\x1a.cairn.sync.v1.PullRequestH\x00R\x04pull\x12,\n" +
-	"\x05offer\x18\x05 \x01(\v2\x14.cairn.sync.v1.OfferH\x00R\x05offer\x12?\n" +
+	"\x05offer\x18\x05 \x01(\v2\x14.cairn.sync.v1.OfferH\x00R\x05offer\x129\n" +
+	"\achanges\x18\x06 \x01(\v2\x1d.cairn.sync.v1.ChangesRequestH\x00R\achanges\x126\n" +
+	"\x06digest\x18\a \x01(\v2\x1c.cairn.sync.v1.DigestRequestH\x00R\x06digest\x12?\n" +
 	"\tancestors\x18\b \x01(\v2\x1f.cairn.sync.v1.AncestorsRequestH\x00R\tancestors\x12\x18\n" +
 	"\anetwork\x18\t \x01(\tR\anetworkB\t\n" +
-	"\arequestJ\x04\b\x06\x10\aJ\x04\b\a\x10\b\"\xf5\x02\n" +
+	"\arequest\"\xda\x03\n" +
 	"\bResponse\x12\x12\n" +
 	"\x04more\x18\x01 \x01(\bR\x04more\x12,\n" +
 	"\x05error\x18\x02 \x01(\v2\x14.cairn.sync.v1.ErrorH\x00R\x05error\x125\n" +
 	"\x06status\x18\x03 \x01(\v2\x1b.cairn.sync.v1.StatusAnswerH\x00R\x06status\x122\n" +
 	"\x05heads\x18\x04 \x01(\v2\x1a.cairn.sync.v1.HeadsAnswerH\x00R\x05heads\x125\n" +
 	"\x06events\x18\x05 \x01(\v2\x1b.cairn.sync.v1.EventsAnswerH\x00R\x06events\x12/\n" +
-	"\x04pull\x18\x06 \x01(\v2\x19.cairn.sync.v1.PullAnswerH\x00R\x04pull\x12>\n" +
+	"\x04pull\x18\x06 \x01(\v2\x19.cairn.sync.v1.PullAnswerH\x00R\x04pull\x128\n" +
+	"\achanges\x18\a \x01(\v2\x1c.cairn.sync.v1.ChangesAnswerH\x00R\achanges\x125\n" +
+	"\x06digest\x18\b \x01(\v2\x1b.cairn.sync.v1.DigestAnswerH\x00R\x06digest\x12>\n" +
 	"\tancestors\x18\t \x01(\v2\x1e.cairn.sync.v1.AncestorsAnswerH\x00R\tancestorsB\b\n" +
-	"\x06answerJ\x04\b\a\x10\bJ\x04\b\b\x10\t\"\xd9\x01\n" +
+	"\x06answer\"\xd9\x01\n" +
 	"\x05Error\x12-\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x19.cairn.sync.v1.Error.CodeR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x88\x01\n" +
@@ -1614,15 +1955,30 @@ const file_sync_proto_rawDesc = "" +
 	"\rCODE_INTERNAL\x10\x05\"6\n" +
 	"\bPosition\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
-	"\x04hash\x18\x02 \x01(\fR\x04hash\"0\n" +
-	"\rStatusRequest\x12\x1f\n" +
-	"\vknown_roots\x18\x01 \x03(\fR\n" +
-	"knownRoots\"\x84\x01\n" +
+	"\x04hash\x18\x02 \x01(\fR\x04hash\"\x0f\n" +
+	"\rStatusRequest\"\x93\x01\n" +
 	"\fStatusAnswer\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\fR\x04root\x12\x15\n" +
-	"\x06log_id\x18\x02 \x01(\fR\x05logId\x12\x16\n" +
-	"\x06topics\x18\x04 \x01(\x04R\x06topics\x12+\n" +
-	"\x06leaves\x18\x05 \x03(\v2\x13.cairn.sync.v1.LeafR\x06leavesJ\x04\b\x03\x10\x04\"7\n" +
+	"\x06log_id\x18\x02 \x01(\fR\x05logId\x12#\n" +
+	"\rchange_number\x18\x03 \x01(\x04R\fchangeNumber\x12\x16\n" +
+	"\x06topics\x18\x04 \x01(\x04R\x06topics\x12\x1b\n" +
+	"\tchange_id\x18\x05 \x01(\fR\bchangeId\"C\n" +
+	"\x0eChangesRequest\x12\x1b\n" +
+	"\tchange_id\x18\x01 \x01(\fR\bchangeId\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x04R\x05since\"{\n" +
+	"\rChangesAnswer\x12\x18\n" +
+	"\aunknown\x18\x01 \x01(\bR\aunknown\x12#\n" +
+	"\rchange_number\x18\x02 \x01(\x04R\fchangeNumber\x12+\n" +
+	"\x06leaves\x18\x03 \x03(\v2\x13.cairn.sync.v1.LeafR\x06leaves\"C\n" +
+	"\rDigestRequest\x122\n" +
+	"\bsubtrees\x18\x01 \x03(\v2\x16.cairn.sync.v1.SubtreeR\bsubtrees\"~\n" +
+	"\aSubtree\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\fR\x06prefix\x12\x16\n" +
+	"\x06bitmap\x18\x02 \x01(\rR\x06bitmap\x12\x16\n" +
+	"\x06hashes\x18\x03 \x01(\fR\x06hashes\x12+\n" +
+	"\x06leaves\x18\x04 \x03(\v2\x13.cairn.sync.v1.LeafR\x06leaves\"B\n" +
+	"\fDigestAnswer\x122\n" +
+	"\bsubtrees\x18\x01 \x03(\v2\x16.cairn.sync.v1.SubtreeR\bsubtrees\"7\n" +
 	"\x04Leaf\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1d\n" +
 	"\n" +
@@ -1710,7 +2066,7 @@ func file_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_sync_proto_goTypes = []any{
 	(Error_Code)(0),          // 0: cairn.sync.v1.Error.Code
 	(HeadsAnswer_State)(0),   // 1: cairn.sync.v1.HeadsAnswer.State
@@ -1721,52 +2077,64 @@ var file_sync_proto_goTypes = []any{
 	(*Position)(nil),         // 6: cairn.sync.v1.Position
 	(*StatusRequest)(nil),    // 7: cairn.sync.v1.StatusRequest
 	(*StatusAnswer)(nil),     // 8: cairn.sync.v1.StatusAnswer
-	(*Leaf)(nil),             // 9: cairn.sync.v1.Leaf
-	(*HeadsRequest)(nil),     // 10: cairn.sync.v1.HeadsRequest
-	(*HeadsQuery)(nil),       // 11: cairn.sync.v1.HeadsQuery
-	(*HeadsAnswer)(nil),      // 12: cairn.sync.v1.HeadsAnswer
-	(*Head)(nil),             // 13: cairn.sync.v1.Head
-	(*EventsRequest)(nil),    // 14: cairn.sync.v1.EventsRequest
-	(*EventsAnswer)(nil),     // 15: cairn.sync.v1.EventsAnswer
-	(*Item)(nil),             // 16: cairn.sync.v1.Item
-	(*Event)(nil),            // 17: cairn.sync.v1.Event
-	(*PullRequest)(nil),      // 18: cairn.sync.v1.PullRequest
-	(*PullAnswer)(nil),       // 19: cairn.sync.v1.PullAnswer
-	(*AncestorsRequest)(nil), // 20: cairn.sync.v1.AncestorsRequest
-	(*AncestorsAnswer)(nil),  // 21: cairn.sync.v1.AncestorsAnswer
-	(*Offer)(nil),            // 22: cairn.sync.v1.Offer
+	(*ChangesRequest)(nil),   // 9: cairn.sync.v1.ChangesRequest
+	(*ChangesAnswer)(nil),    // 10: cairn.sync.v1.ChangesAnswer
+	(*DigestRequest)(nil),    // 11: cairn.sync.v1.DigestRequest
+	(*Subtree)(nil),          // 12: cairn.sync.v1.Subtree
+	(*DigestAnswer)(nil),     // 13: cairn.sync.v1.DigestAnswer
+	(*Leaf)(nil),             // 14: cairn.sync.v1.Leaf
+	(*HeadsRequest)(nil),     // 15: cairn.sync.v1.HeadsRequest
+	(*HeadsQuery)(nil),       // 16: cairn.sync.v1.HeadsQuery
+	(*HeadsAnswer)(nil),      // 17: cairn.sync.v1.HeadsAnswer
+	(*Head)(nil),             // 18: cairn.sync.v1.Head
+	(*EventsRequest)(nil),    // 19: cairn.sync.v1.EventsRequest
+	(*EventsAnswer)(nil),     // 20: cairn.sync.v1.EventsAnswer
+	(*Item)(nil),             // 21: cairn.sync.v1.Item
+	(*Event)(nil),            // 22: cairn.sync.v1.Event
+	(*PullRequest)(nil),      // 23: cairn.sync.v1.PullRequest
+	(*PullAnswer)(nil),       // 24: cairn.sync.v1.PullAnswer
+	(*AncestorsRequest)(nil), // 25: cairn.sync.v1.AncestorsRequest
+	(*AncestorsAnswer)(nil),  // 26: cairn.sync.v1.AncestorsAnswer
+	(*Offer)(nil),            // 27: cairn.sync.v1.Offer
 }
 var file_sync_proto_depIdxs = []int32{
 	7,  // 0: cairn.sync.v1.Request.status:type_name -> cairn.sync.v1.StatusRequest
-	10, // 1: cairn.sync.v1.Request.heads:type_name -> cairn.sync.v1.HeadsRequest
-	14, // 2: cairn.sync.v1.Request.events:type_name -> cairn.sync.v1.EventsRequest
-	18, // 3: cairn.sync.v1.Request.pull:type_name -> cairn.sync.v1.PullRequest
-	22, // 4: cairn.sync.v1.Request.offer:type_name -> cairn.sync.v1.Offer
-	20, // 5: cairn.sync.v1.Request.ancestors:type_name -> cairn.sync.v1.AncestorsRequest
-	5,  // 6: cairn.sync.v1.Response.error:type_name -> cairn.sync.v1.Error
-	8,  // 7: cairn.sync.v1.Response.status:type_name -> cairn.sync.v1.StatusAnswer
-	12, // 8: cairn.sync.v1.Response.heads:type_name -> cairn.sync.v1.HeadsAnswer
-	15, // 9: cairn.sync.v1.Response.events:type_name -> cairn.sync.v1.EventsAnswer
-	19, // 10: cairn.sync.v1.Response.pull:type_name -> cairn.sync.v1.PullAnswer
-	21, // 11: cairn.sync.v1.Response.ancestors:type_name -> cairn.sync.v1.AncestorsAnswer
-	0,  // 12: cairn.sync.v1.Error.code:type_name -> cairn.sync.v1.Error.Code
-	9,  // 13: cairn.sync.v1.StatusAnswer.leaves:type_name -> cairn.sync.v1.Leaf
-	11, // 14: cairn.sync.v1.HeadsRequest.queries:type_name -> cairn.sync.v1.HeadsQuery
-	1,  // 15: cairn.sync.v1.HeadsAnswer.state:type_name -> cairn.sync.v1.HeadsAnswer.State
-	6,  // 16: cairn.sync.v1.HeadsAnswer.end:type_name -> cairn.sync.v1.Position
-	13, // 17: cairn.sync.v1.HeadsAnswer.heads:type_name -> cairn.sync.v1.Head
-	16, // 18: cairn.sync.v1.EventsAnswer.items:type_name -> cairn.sync.v1.Item
-	2,  // 19: cairn.sync.v1.Item.outcome:type_name -> cairn.sync.v1.Item.Outcome
-	17, // 20: cairn.sync.v1.Item.event:type_name -> cairn.sync.v1.Event
-	6,  // 21: cairn.sync.v1.PullRequest.after:type_name -> cairn.sync.v1.Position
-	6,  // 22: cairn.sync.v1.PullAnswer.position:type_name -> cairn.sync.v1.Position
-	17, // 23: cairn.sync.v1.PullAnswer.events:type_name -> cairn.sync.v1.Event
-	17, // 24: cairn.sync.v1.AncestorsAnswer.events:type_name -> cairn.sync.v1.Event
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	15, // 1: cairn.sync.v1.Request.heads:type_name -> cairn.sync.v1.HeadsRequest
+	19, // 2: cairn.sync.v1.Request.events:type_name -> cairn.sync.v1.EventsRequest
+	23, // 3: cairn.sync.v1.Request.pull:type_name -> cairn.sync.v1.PullRequest
+	27, // 4: cairn.sync.v1.Request.offer:type_name -> cairn.sync.v1.Offer
+	9,  // 5: cairn.sync.v1.Request.changes:type_name -> cairn.sync.v1.ChangesRequest
+	11, // 6: cairn.sync.v1.Request.digest:type_name -> cairn.sync.v1.DigestRequest
+	25, // 7: cairn.sync.v1.Request.ancestors:type_name -> cairn.sync.v1.AncestorsRequest
+	5,  // 8: cairn.sync.v1.Response.error:type_name -> cairn.sync.v1.Error
+	8,  // 9: cairn.sync.v1.Response.status:type_name -> cairn.sync.v1.StatusAnswer
+	17, // 10: cairn.sync.v1.Response.heads:type_name -> cairn.sync.v1.HeadsAnswer
+	20, // 11: cairn.sync.v1.Response.events:type_name -> cairn.sync.v1.EventsAnswer
+	24, // 12: cairn.sync.v1.Response.pull:type_name -> cairn.sync.v1.PullAnswer
+	10, // 13: cairn.sync.v1.Response.changes:type_name -> cairn.sync.v1.ChangesAnswer
+	13, // 14: cairn.sync.v1.Response.digest:type_name -> cairn.sync.v1.DigestAnswer
+	26, // 15: cairn.sync.v1.Response.ancestors:type_name -> cairn.sync.v1.AncestorsAnswer
+	0,  // 16: cairn.sync.v1.Error.code:type_name -> cairn.sync.v1.Error.Code
+	14, // 17: cairn.sync.v1.ChangesAnswer.leaves:type_name -> cairn.sync.v1.Leaf
+	12, // 18: cairn.sync.v1.DigestRequest.subtrees:type_name -> cairn.sync.v1.Subtree
+	14, // 19: cairn.sync.v1.Subtree.leaves:type_name -> cairn.sync.v1.Leaf
+	12, // 20: cairn.sync.v1.DigestAnswer.subtrees:type_name -> cairn.sync.v1.Subtree
+	16, // 21: cairn.sync.v1.HeadsRequest.queries:type_name -> cairn.sync.v1.HeadsQuery
+	1,  // 22: cairn.sync.v1.HeadsAnswer.state:type_name -> cairn.sync.v1.HeadsAnswer.State
+	6,  // 23: cairn.sync.v1.HeadsAnswer.end:type_name -> cairn.sync.v1.Position
+	18, // 24: cairn.sync.v1.HeadsAnswer.heads:type_name -> cairn.sync.v1.Head
+	21, // 25: cairn.sync.v1.EventsAnswer.items:type_name -> cairn.sync.v1.Item
+	2,  // 26: cairn.sync.v1.Item.outcome:type_name -> cairn.sync.v1.Item.Outcome
+	22, // 27: cairn.sync.v1.Item.event:type_name -> cairn.sync.v1.Event
+	6,  // 28: cairn.sync.v1.PullRequest.after:type_name -> cairn.sync.v1.Position
+	6,  // 29: cairn.sync.v1.PullAnswer.position:type_name -> cairn.sync.v1.Position
+	22, // 30: cairn.sync.v1.PullAnswer.events:type_name -> cairn.sync.v1.Event
+	22, // 31: cairn.sync.v1.AncestorsAnswer.events:type_name -> cairn.sync.v1.Event
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_sync_proto_init() }
@@ -1780,6 +2148,8 @@ func file_sync_proto_init() {
 		(*Request_Events)(nil),
 		(*Request_Pull)(nil),
 		(*Request_Offer)(nil),
+		(*Request_Changes)(nil),
+		(*Request_Digest)(nil),
 		(*Request_Ancestors)(nil),
 	}
 	file_sync_proto_msgTypes[1].OneofWrappers = []any{
@@ -1788,6 +2158,8 @@ func file_sync_proto_init() {
 		(*Response_Heads)(nil),
 		(*Response_Events)(nil),
 		(*Response_Pull)(nil),
+		(*Response_Changes)(nil),
+		(*Response_Digest)(nil),
 		(*Response_Ancestors)(nil),
 	}
 	type x struct{}
@@ -1796,7 +2168,7 @@ func file_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sync_proto_rawDesc), len(file_sync_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   20,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
