@@ -14,21 +14,50 @@ import (
 )
 
 // FetchGenesis asks the connected peers for the genesis of a topic that need
-// not be replicated here, genesisAsked at a time, and returns the first whose
-// id is the topic. It blocks until one has it or all have answered. The error is
-// types.ErrUnsupported if they have one whose rules this release does not know,
-// and else types.ErrNotFound, with who was asked and what they said.
+// not be replicated here, genesisAsked at a time, then climbs the fetch ladder,
+// and returns the first whose id is the topic. It blocks until one has it or all
+// have answered. The error is types.ErrUnsupported if they have one whose rules
+// this release does not know, and else types.ErrNotFound, with who was asked and
+// what they said.
 func (s *Syncer) FetchGenesis(ctx context.Context, topic types.TopicID) (*types.Genesis, error) {
 	g, said, err := s.genesisFrom(ctx, topic, s.peersBut(nil))
-	switch {
-	case err != nil:
+	if err == nil && g == nil {
+		g, err = s.genesisUp(ctx, topic, said)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("fetch genesis of %s: %w", topic, err)
+	}
+	return g, nil
+}
+
+// genesisUp climbs the ladder for a genesis that the connected peers, which said
+// so, have not.
+func (s *Syncer) genesisUp(ctx context.Context, topic types.TopicID, said []Answer) (*types.Genesis, error) {
+	var g *types.Genesis
+	var unsupported error
+	climbing, cancel := context.WithTimeout(ctx, s.iv.Climb)
+	defer cancel()
+	report, _ := s.climb(climbing, topic, s.rungs(needAll), func(ctx context.Context, p *peer) error {
+		var err error
+		if g, err = s.askGenesis(ctx, p, topic); errors.Is(err, types.ErrUnsupported) {
+			unsupported = err
+			return nil
+		}
+		if err == nil && g == nil {
+			err = errNotHeld
+		}
+		return err
+	})
+	switch {
+	case unsupported != nil:
+		return nil, unsupported
 	case g != nil:
 		return g, nil
-	case len(said) == 0:
-		return nil, fmt.Errorf("fetch genesis of %s: %w: no peer is connected to ask", topic, types.ErrNotFound)
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
 	}
-	return nil, fmt.Errorf("fetch genesis of %s: %w: %s", topic, types.ErrNotFound, sayings(said))
+	first := Rung{Name: "connected peers", Found: fmt.Sprintf("%d asked", len(said)), Asked: said}
+	return nil, fmt.Errorf("%w: %s", types.ErrNotFound, rungsText(append([]Rung{first}, report...)))
 }
 
 // genesisFrom asks peers for a genesis; nil, with what each said, if none has it.
@@ -43,7 +72,7 @@ func (s *Syncer) genesisFrom(ctx context.Context, topic types.TopicID, peers []*
 	for i, p := range peers {
 		g.Go(func() error {
 			found[i], errs[i] = s.askGenesis(asking, p, topic)
-			said[i] = Answer{Peer: p.id, Answer: "does not have the topic"}
+			said[i] = Answer{Peer: p.id, Answer: errNotHeld.Error()}
 			if errs[i] != nil {
 				said[i].Answer = errs[i].Error()
 			}

@@ -41,6 +41,13 @@ const (
 	maxWants = types.MaxLinks
 	// maxStops bounds its stops. All of the request fits into 4 KiB.
 	maxStops = 64
+	// maxHops bounds how often a Locate request is passed on.
+	maxHops = 4
+	// maxHolders, maxAddrs and maxAddr bound the nodes in an answer to Locate,
+	// the addresses of each, and the bytes of one.
+	maxHolders = 16
+	maxAddrs   = 8
+	maxAddr    = 256
 	// maxReason is the length in bytes to which an error's text is cut.
 	maxReason = 200
 	// maxTopics bounds the leaves that a client reads of a peer's digest or
@@ -125,6 +132,27 @@ const (
 	maxPositions = 16
 	// peerLanes bounds the streams that this node opens to one peer.
 	peerLanes = 4
+	// fanOutPeers bounds the peers to which one Locate request is passed on.
+	fanOutPeers = 16
+	// locatesRemembered bounds the searches that are known to have passed.
+	locatesRemembered = 4096
+	// locateRate and locateBurst bound the Locate requests answered to one
+	// peer, a second and at once. The excess gets an empty answer.
+	locateRate  = 1
+	locateBurst = 16
+	// maxSearches bounds the Locate requests passed on at a time.
+	maxSearches = 16
+	// maxClimbs bounds the topics for which the fetch ladder is climbed at a
+	// time.
+	maxClimbs = 8
+	// lookupSpread is the time over which a start spreads the first lookups, for
+	// each topic: 100,000 topics are 20 a second.
+	lookupSpread = 50 * time.Millisecond
+	// maxMeet bounds the peers met on one rung of a climb.
+	maxMeet = 8
+	// fewReplicas is the number of replicas below which a topic's node looks
+	// for more.
+	fewReplicas = 3
 	// genesisAsked is the number of peers asked for a genesis at a time.
 	genesisAsked = 16
 	// minRate is the number of bytes a second below which an answer is given
@@ -154,6 +182,12 @@ type Intervals struct {
 	BackoffMin time.Duration // after the first failure, ± 50%: 500 ms
 	BackoffMax time.Duration // after many: 2 min
 
+	Lookup  time.Duration // between lookups for a topic with fewer than 3 replicas, twice as long after each, ± 25%: 10 min
+	Active  time.Duration // between lookups at random, for a topic that changed since the last but one, ± 25%: 1 h
+	Dormant time.Duration // the same for any other: 24 h
+	Climb   time.Duration // all of one climb of the ladder: 2 min
+	Hop     time.Duration // one hop of a Locate request and back: 1 s
+
 	Frame time.Duration // to read or to write one frame: 20 s
 	Idle  time.Duration // a served stream waits for the next request: 60 s
 	Dial  time.Duration // to open a stream: 10 s
@@ -175,6 +209,11 @@ func (i Intervals) withDefaults() Intervals {
 	orDefault(&i.Probe, 5*time.Second)
 	orDefault(&i.BackoffMin, 500*time.Millisecond)
 	orDefault(&i.BackoffMax, 2*time.Minute)
+	orDefault(&i.Lookup, 10*time.Minute)
+	orDefault(&i.Active, time.Hour)
+	orDefault(&i.Dormant, 24*time.Hour)
+	orDefault(&i.Climb, 2*time.Minute)
+	orDefault(&i.Hop, time.Second)
 	orDefault(&i.Frame, 20*time.Second)
 	orDefault(&i.Idle, time.Minute)
 	orDefault(&i.Dial, 10*time.Second)

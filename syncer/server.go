@@ -107,6 +107,8 @@ func (v *server) answer(ctx context.Context, m *pb.Request) error {
 		return v.digest(ctx, r.Digest)
 	case *pb.Request_Ancestors:
 		return v.ancestors(ctx, r.Ancestors)
+	case *pb.Request_Locate:
+		return v.locate(ctx, r.Locate)
 	case *pb.Request_Offer:
 		return v.offer(r.Offer)
 	}

@@ -241,6 +241,8 @@ func TestBadRequests(t *testing.T) {
 		"no wants":            {Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: topic}}},
 		"too many wants":      {Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: topic, Wants: cids[:33]}}},
 		"too many stops":      {Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: topic, Wants: cids[:1], Stops: cids[:65]}}},
+		"too many hops":       {Request: &pb.Request_Locate{Locate: &pb.LocateRequest{Topic: topic, Nonce: topic[:16], Hops: 5}}},
+		"short nonce":         {Request: &pb.Request_Locate{Locate: &pb.LocateRequest{Topic: topic, Nonce: topic[:15]}}},
 		"too many heads":      {Request: &pb.Request_Offer{Offer: &pb.Offer{Topic: topic, HeadsHash: topic[:32], Heads: cids[:33]}}},
 	} {
 		list := v.ask(m)

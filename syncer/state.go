@@ -19,9 +19,10 @@ type topic struct {
 	changed  time.Time  // when heads last changed
 	probed   time.Time  // when all peers were last asked about it
 	replicas map[*peer]*replica
-	number   uint64                // of the last change
-	removed  bool                  // from this node
-	element  *list.Element         // in the changes; nil: that long ago
+	number   uint64        // of the last change
+	removed  bool          // from this node
+	element  *list.Element // in the changes; nil: that long ago
+	ladder   ladder
 	transfer *replica              // the one that is fetched from; nil: none
 	waiting  map[*replica]struct{} // for transfer to end
 	trouble  *trouble              // nil: none yet
@@ -31,6 +32,8 @@ type topic struct {
 type trouble struct {
 	claims    map[cid.Cid]*claim
 	lastError string
+	rungs     []Rung // of the last climb, if it failed
+	climbed   time.Time
 }
 
 // claim is a head that a peer says it has and that is not integrated here.
@@ -55,6 +58,10 @@ type replica struct {
 	failures  int       // in a row
 	notBefore time.Time // the back-off after them
 	unproven  bool      // the last failure was a claim that the peer does not serve
+
+	failedHere bool   // the last failure was this node's own
+	said       string // why the last comparison failed; empty: it did not
+	rounds     uint64 // comparisons that have ended
 
 	queued  bool      // in peer.queue
 	running bool      // a lane is at it

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	corepeer "github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -17,6 +19,7 @@ import (
 type Config struct {
 	Host      host.Host    // carries the protocol; its owner closes it after Run
 	Local     Local        // the node's replicas
+	Finder    Finder       // looks further than the connected peers; nil: nobody does
 	Network   string       // peers of another one are neither served nor asked; at most 64 bytes
 	Log       *slog.Logger // nil: none
 	Intervals Intervals    // the zero value is the default
@@ -33,6 +36,9 @@ type Syncer struct {
 	iv    Intervals
 	quota *quota
 	dial  func(context.Context, types.PeerID) (stream, error)
+	meet  func(context.Context, corepeer.AddrInfo) error // connects, and makes a peer of who it is
+	self  func() corepeer.AddrInfo                       // where this node can be reached
+	find  Finder
 
 	ctx    context.Context // of every task; done when Run's is
 	cancel context.CancelFunc
@@ -40,6 +46,7 @@ type Syncer struct {
 	wake      chan struct{}  // asks the scheduler to look again; holds one
 	tasks     sync.WaitGroup // lanes and served streams
 	positions *positions
+	searches  *searches
 	walks     chan struct{} // holds one for each answer to Ancestors being found out
 
 	mu       sync.Mutex
@@ -52,6 +59,7 @@ type Syncer struct {
 	peers    map[types.PeerID]*peer
 	offences offences
 	watchers map[types.TopicID]chan struct{}
+	climbs   climbs
 }
 
 // New returns a syncer that does nothing before Run.
@@ -60,7 +68,8 @@ func New(c Config) (*Syncer, error) {
 		return nil, fmt.Errorf("%w: a syncer needs a host and a local", types.ErrInvalidArgument)
 	}
 	s := newSyncer(c)
-	s.host, s.dial = c.Host, s.openStream
+	s.host, s.dial, s.meet = c.Host, s.openStream, s.connectTo
+	s.self = func() corepeer.AddrInfo { return *host.InfoFromHost(c.Host) }
 	return s, nil
 }
 
@@ -76,6 +85,9 @@ func newSyncer(c Config) *Syncer {
 		net:       c.Network,
 		log:       c.Log,
 		iv:        c.Intervals.withDefaults(),
+		self:      func() corepeer.AddrInfo { return corepeer.AddrInfo{} },
+		find:      c.Finder,
+		searches:  newSearches(),
 		quota:     newQuota(c.Limits.withDefaults()),
 		wake:      make(chan struct{}, 1),
 		positions: newPositions(c.Local),
@@ -152,7 +164,12 @@ func (s *Syncer) Add(id types.TopicID, heads types.Hash) {
 	s.topics[id] = t
 	s.digest.set(t)
 	s.changes.add(t)
-	s.probe(t, time.Now())
+	now := time.Now()
+	s.probe(t, now)
+	if !s.running { // a start, with all topics at once
+		now = now.Add(mathrand.N(time.Duration(len(s.topics)) * lookupSpread))
+	}
+	s.climbAt(t, now, needOne)
 	s.notify(id)
 }
 
@@ -166,6 +183,7 @@ func (s *Syncer) Remove(id types.TopicID) {
 	}
 	delete(s.topics, id)
 	t.removed = true
+	s.climbs.remove(t)
 	s.digest.remove(t)
 	s.changes.add(t)
 	s.positions.drop(id)
@@ -188,6 +206,8 @@ func (s *Syncer) Changed(id types.TopicID, heads types.Hash, backfilled bool) {
 	}
 	now := time.Now()
 	t.heads, t.changed = heads, now
+	t.ladder.hinted = time.Time{}
+	s.stir(t, now)
 	s.digest.set(t)
 	s.changes.add(t)
 	for p, r := range t.replicas {
@@ -214,7 +234,11 @@ func (s *Syncer) Sync(id types.TopicID, from types.PeerID) {
 	if t == nil {
 		return
 	}
-	soon := time.Now().Add(s.iv.Settle)
+	now := time.Now()
+	soon := now.Add(s.iv.Settle)
+	if t.ladder.hinted.IsZero() {
+		t.ladder.hinted = now
+	}
 	p := s.peers[from]
 	if p == nil {
 		s.askOthers(t, nil, soon)
@@ -234,6 +258,11 @@ func (s *Syncer) Sync(id types.TopicID, from types.PeerID) {
 func (s *Syncer) Watch(id types.TopicID) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.watch(id)
+}
+
+// watch is Watch for a caller who holds s.mu.
+func (s *Syncer) watch(id types.TopicID) <-chan struct{} {
 	c := s.watchers[id]
 	if c == nil {
 		c = make(chan struct{})

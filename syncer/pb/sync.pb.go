@@ -203,6 +203,7 @@ type Request struct {
 	//	*Request_Changes
 	//	*Request_Digest
 	//	*Request_Ancestors
+	//	*Request_Locate
 	Request isRequest_Request `protobuf_oneof:"request"`
 	// The asker's network: a server of another one answers UNSUPPORTED and ends
 	// the stream.
@@ -320,6 +321,15 @@ func (x *Request) GetAncestors() *AncestorsRequest {
 	return nil
 }
 
+func (x *Request) GetLocate() *LocateRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_Locate); ok {
+			return x.Locate
+		}
+	}
+	return nil
+}
+
 func (x *Request) GetNetwork() string {
 	if x != nil {
 		return x.Network
@@ -363,6 +373,10 @@ type Request_Ancestors struct {
 	Ancestors *AncestorsRequest `protobuf:"bytes,8,opt,name=ancestors,proto3,oneof"`
 }
 
+type Request_Locate struct {
+	Locate *LocateRequest `protobuf:"bytes,10,opt,name=locate,proto3,oneof"`
+}
+
 func (*Request_Status) isRequest_Request() {}
 
 func (*Request_Heads) isRequest_Request() {}
@@ -379,6 +393,8 @@ func (*Request_Digest) isRequest_Request() {}
 
 func (*Request_Ancestors) isRequest_Request() {}
 
+func (*Request_Locate) isRequest_Request() {}
+
 type Response struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	More  bool                   `protobuf:"varint,1,opt,name=more,proto3" json:"more,omitempty"` // another frame of the same answer follows
@@ -392,6 +408,7 @@ type Response struct {
 	//	*Response_Changes
 	//	*Response_Digest
 	//	*Response_Ancestors
+	//	*Response_Locate
 	Answer        isResponse_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -513,6 +530,15 @@ func (x *Response) GetAncestors() *AncestorsAnswer {
 	return nil
 }
 
+func (x *Response) GetLocate() *LocateAnswer {
+	if x != nil {
+		if x, ok := x.Answer.(*Response_Locate); ok {
+			return x.Locate
+		}
+	}
+	return nil
+}
+
 type isResponse_Answer interface {
 	isResponse_Answer()
 }
@@ -549,6 +575,10 @@ type Response_Ancestors struct {
 	Ancestors *AncestorsAnswer `protobuf:"bytes,9,opt,name=ancestors,proto3,oneof"`
 }
 
+type Response_Locate struct {
+	Locate *LocateAnswer `protobuf:"bytes,10,opt,name=locate,proto3,oneof"`
+}
+
 func (*Response_Error) isResponse_Answer() {}
 
 func (*Response_Status) isResponse_Answer() {}
@@ -564,6 +594,8 @@ func (*Response_Changes) isResponse_Answer() {}
 func (*Response_Digest) isResponse_Answer() {}
 
 func (*Response_Ancestors) isResponse_Answer() {}
+
+func (*Response_Locate) isResponse_Answer() {}
 
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1915,12 +1947,171 @@ func (x *Offer) GetHeads() [][]byte {
 	return nil
 }
 
+// LocateRequest asks who holds a topic. A server that does not holds the answers
+// of its own peers against no one: a claim is proven by syncing.
+type LocateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         []byte                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Nonce         []byte                 `protobuf:"bytes,2,opt,name=nonce,proto3" json:"nonce,omitempty"` // 16 bytes that name the search: each node answers it once
+	Hops          uint32                 `protobuf:"varint,3,opt,name=hops,proto3" json:"hops,omitempty"`  // how often it may be passed on
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LocateRequest) Reset() {
+	*x = LocateRequest{}
+	mi := &file_sync_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LocateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LocateRequest) ProtoMessage() {}
+
+func (x *LocateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LocateRequest.ProtoReflect.Descriptor instead.
+func (*LocateRequest) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *LocateRequest) GetTopic() []byte {
+	if x != nil {
+		return x.Topic
+	}
+	return nil
+}
+
+func (x *LocateRequest) GetNonce() []byte {
+	if x != nil {
+		return x.Nonce
+	}
+	return nil
+}
+
+func (x *LocateRequest) GetHops() uint32 {
+	if x != nil {
+		return x.Hops
+	}
+	return 0
+}
+
+type LocateAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Holders       []*Holder              `protobuf:"bytes,1,rep,name=holders,proto3" json:"holders,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LocateAnswer) Reset() {
+	*x = LocateAnswer{}
+	mi := &file_sync_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LocateAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LocateAnswer) ProtoMessage() {}
+
+func (x *LocateAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LocateAnswer.ProtoReflect.Descriptor instead.
+func (*LocateAnswer) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *LocateAnswer) GetHolders() []*Holder {
+	if x != nil {
+		return x.Holders
+	}
+	return nil
+}
+
+// Holder is a node that says it holds the topic.
+type Holder struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          []byte                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`   // libp2p peer id
+	Addrs         [][]byte               `protobuf:"bytes,2,rep,name=addrs,proto3" json:"addrs,omitempty"` // multiaddresses
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Holder) Reset() {
+	*x = Holder{}
+	mi := &file_sync_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Holder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Holder) ProtoMessage() {}
+
+func (x *Holder) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Holder.ProtoReflect.Descriptor instead.
+func (*Holder) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Holder) GetPeer() []byte {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *Holder) GetAddrs() [][]byte {
+	if x != nil {
+		return x.Addrs
+	}
+	return nil
+}
+
 var File_sync_proto protoreflect.FileDescriptor
 
 const file_sync_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"sync.proto\x12\rcairn.sync.v1\"\xe7\x03\n" +
+	"sync.proto\x12\rcairn.sync.v1\"\x9f\x04\n" +
 	"\aRequest\x126\n" +
 	"\x06status\x18\x01 \x01(\v2\x1c.cairn.sync.v1.StatusRequestH\x00R\x06status\x123\n" +
 	"\x05heads\x18\x02 \x01(\v2\x1b.cairn.sync.v1.HeadsRequestH\x00R\x05heads\x126\n" +
@@ -1929,9 +2120,11 @@ const file_sync_proto_rawDesc = "" +
 	"\x05offer\x18\x05 \x01(\v2\x14.cairn.sync.v1.OfferH\x00R\x05offer\x129\n" +
 	"\achanges\x18\x06 \x01(\v2\x1d.cairn.sync.v1.ChangesRequestH\x00R\achanges\x126\n" +
 	"\x06digest\x18\a \x01(\v2\x1c.cairn.sync.v1.DigestRequestH\x00R\x06digest\x12?\n" +
-	"\tancestors\x18\b \x01(\v2\x1f.cairn.sync.v1.AncestorsRequestH\x00R\tancestors\x12\x18\n" +
+	"\tancestors\x18\b \x01(\v2\x1f.cairn.sync.v1.AncestorsRequestH\x00R\tancestors\x126\n" +
+	"\x06locate\x18\n" +
+	" \x01(\v2\x1c.cairn.sync.v1.LocateRequestH\x00R\x06locate\x12\x18\n" +
 	"\anetwork\x18\t \x01(\tR\anetworkB\t\n" +
-	"\arequest\"\xda\x03\n" +
+	"\arequest\"\x91\x04\n" +
 	"\bResponse\x12\x12\n" +
 	"\x04more\x18\x01 \x01(\bR\x04more\x12,\n" +
 	"\x05error\x18\x02 \x01(\v2\x14.cairn.sync.v1.ErrorH\x00R\x05error\x125\n" +
@@ -1941,7 +2134,9 @@ const file_sync_proto_rawDesc = "" +
 	"\x04pull\x18\x06 \x01(\v2\x19.cairn.sync.v1.PullAnswerH\x00R\x04pull\x128\n" +
 	"\achanges\x18\a \x01(\v2\x1c.cairn.sync.v1.ChangesAnswerH\x00R\achanges\x125\n" +
 	"\x06digest\x18\b \x01(\v2\x1b.cairn.sync.v1.DigestAnswerH\x00R\x06digest\x12>\n" +
-	"\tancestors\x18\t \x01(\v2\x1e.cairn.sync.v1.AncestorsAnswerH\x00R\tancestorsB\b\n" +
+	"\tancestors\x18\t \x01(\v2\x1e.cairn.sync.v1.AncestorsAnswerH\x00R\tancestors\x125\n" +
+	"\x06locate\x18\n" +
+	" \x01(\v2\x1b.cairn.sync.v1.LocateAnswerH\x00R\x06locateB\b\n" +
 	"\x06answer\"\xd9\x01\n" +
 	"\x05Error\x12-\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x19.cairn.sync.v1.Error.CodeR\x04code\x12\x16\n" +
@@ -2051,7 +2246,16 @@ const file_sync_proto_rawDesc = "" +
 	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x1d\n" +
 	"\n" +
 	"heads_hash\x18\x02 \x01(\fR\theadsHash\x12\x14\n" +
-	"\x05heads\x18\x03 \x03(\fR\x05headsB&Z$github.com/cairn-p2p/cairn/syncer/pbb\x06proto3"
+	"\x05heads\x18\x03 \x03(\fR\x05heads\"O\n" +
+	"\rLocateRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x14\n" +
+	"\x05nonce\x18\x02 \x01(\fR\x05nonce\x12\x12\n" +
+	"\x04hops\x18\x03 \x01(\rR\x04hops\"?\n" +
+	"\fLocateAnswer\x12/\n" +
+	"\aholders\x18\x01 \x03(\v2\x15.cairn.sync.v1.HolderR\aholders\"2\n" +
+	"\x06Holder\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\fR\x04peer\x12\x14\n" +
+	"\x05addrs\x18\x02 \x03(\fR\x05addrsB&Z$github.com/cairn-p2p/cairn/syncer/pbb\x06proto3"
 
 var (
 	file_sync_proto_rawDescOnce sync.Once
@@ -2066,7 +2270,7 @@ func file_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_sync_proto_goTypes = []any{
 	(Error_Code)(0),          // 0: cairn.sync.v1.Error.Code
 	(HeadsAnswer_State)(0),   // 1: cairn.sync.v1.HeadsAnswer.State
@@ -2096,6 +2300,9 @@ var file_sync_proto_goTypes = []any{
 	(*AncestorsRequest)(nil), // 25: cairn.sync.v1.AncestorsRequest
 	(*AncestorsAnswer)(nil),  // 26: cairn.sync.v1.AncestorsAnswer
 	(*Offer)(nil),            // 27: cairn.sync.v1.Offer
+	(*LocateRequest)(nil),    // 28: cairn.sync.v1.LocateRequest
+	(*LocateAnswer)(nil),     // 29: cairn.sync.v1.LocateAnswer
+	(*Holder)(nil),           // 30: cairn.sync.v1.Holder
 }
 var file_sync_proto_depIdxs = []int32{
 	7,  // 0: cairn.sync.v1.Request.status:type_name -> cairn.sync.v1.StatusRequest
@@ -2106,35 +2313,38 @@ var file_sync_proto_depIdxs = []int32{
 	9,  // 5: cairn.sync.v1.Request.changes:type_name -> cairn.sync.v1.ChangesRequest
 	11, // 6: cairn.sync.v1.Request.digest:type_name -> cairn.sync.v1.DigestRequest
 	25, // 7: cairn.sync.v1.Request.ancestors:type_name -> cairn.sync.v1.AncestorsRequest
-	5,  // 8: cairn.sync.v1.Response.error:type_name -> cairn.sync.v1.Error
-	8,  // 9: cairn.sync.v1.Response.status:type_name -> cairn.sync.v1.StatusAnswer
-	17, // 10: cairn.sync.v1.Response.heads:type_name -> cairn.sync.v1.HeadsAnswer
-	20, // 11: cairn.sync.v1.Response.events:type_name -> cairn.sync.v1.EventsAnswer
-	24, // 12: cairn.sync.v1.Response.pull:type_name -> cairn.sync.v1.PullAnswer
-	10, // 13: cairn.sync.v1.Response.changes:type_name -> cairn.sync.v1.ChangesAnswer
-	13, // 14: cairn.sync.v1.Response.digest:type_name -> cairn.sync.v1.DigestAnswer
-	26, // 15: cairn.sync.v1.Response.ancestors:type_name -> cairn.sync.v1.AncestorsAnswer
-	0,  // 16: cairn.sync.v1.Error.code:type_name -> cairn.sync.v1.Error.Code
-	14, // 17: cairn.sync.v1.ChangesAnswer.leaves:type_name -> cairn.sync.v1.Leaf
-	12, // 18: cairn.sync.v1.DigestRequest.subtrees:type_name -> cairn.sync.v1.Subtree
-	14, // 19: cairn.sync.v1.Subtree.leaves:type_name -> cairn.sync.v1.Leaf
-	12, // 20: cairn.sync.v1.DigestAnswer.subtrees:type_name -> cairn.sync.v1.Subtree
-	16, // 21: cairn.sync.v1.HeadsRequest.queries:type_name -> cairn.sync.v1.HeadsQuery
-	1,  // 22: cairn.sync.v1.HeadsAnswer.state:type_name -> cairn.sync.v1.HeadsAnswer.State
-	6,  // 23: cairn.sync.v1.HeadsAnswer.end:type_name -> cairn.sync.v1.Position
-	18, // 24: cairn.sync.v1.HeadsAnswer.heads:type_name -> cairn.sync.v1.Head
-	21, // 25: cairn.sync.v1.EventsAnswer.items:type_name -> cairn.sync.v1.Item
-	2,  // 26: cairn.sync.v1.Item.outcome:type_name -> cairn.sync.v1.Item.Outcome
-	22, // 27: cairn.sync.v1.Item.event:type_name -> cairn.sync.v1.Event
-	6,  // 28: cairn.sync.v1.PullRequest.after:type_name -> cairn.sync.v1.Position
-	6,  // 29: cairn.sync.v1.PullAnswer.position:type_name -> cairn.sync.v1.Position
-	22, // 30: cairn.sync.v1.PullAnswer.events:type_name -> cairn.sync.v1.Event
-	22, // 31: cairn.sync.v1.AncestorsAnswer.events:type_name -> cairn.sync.v1.Event
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	28, // 8: cairn.sync.v1.Request.locate:type_name -> cairn.sync.v1.LocateRequest
+	5,  // 9: cairn.sync.v1.Response.error:type_name -> cairn.sync.v1.Error
+	8,  // 10: cairn.sync.v1.Response.status:type_name -> cairn.sync.v1.StatusAnswer
+	17, // 11: cairn.sync.v1.Response.heads:type_name -> cairn.sync.v1.HeadsAnswer
+	20, // 12: cairn.sync.v1.Response.events:type_name -> cairn.sync.v1.EventsAnswer
+	24, // 13: cairn.sync.v1.Response.pull:type_name -> cairn.sync.v1.PullAnswer
+	10, // 14: cairn.sync.v1.Response.changes:type_name -> cairn.sync.v1.ChangesAnswer
+	13, // 15: cairn.sync.v1.Response.digest:type_name -> cairn.sync.v1.DigestAnswer
+	26, // 16: cairn.sync.v1.Response.ancestors:type_name -> cairn.sync.v1.AncestorsAnswer
+	29, // 17: cairn.sync.v1.Response.locate:type_name -> cairn.sync.v1.LocateAnswer
+	0,  // 18: cairn.sync.v1.Error.code:type_name -> cairn.sync.v1.Error.Code
+	14, // 19: cairn.sync.v1.ChangesAnswer.leaves:type_name -> cairn.sync.v1.Leaf
+	12, // 20: cairn.sync.v1.DigestRequest.subtrees:type_name -> cairn.sync.v1.Subtree
+	14, // 21: cairn.sync.v1.Subtree.leaves:type_name -> cairn.sync.v1.Leaf
+	12, // 22: cairn.sync.v1.DigestAnswer.subtrees:type_name -> cairn.sync.v1.Subtree
+	16, // 23: cairn.sync.v1.HeadsRequest.queries:type_name -> cairn.sync.v1.HeadsQuery
+	1,  // 24: cairn.sync.v1.HeadsAnswer.state:type_name -> cairn.sync.v1.HeadsAnswer.State
+	6,  // 25: cairn.sync.v1.HeadsAnswer.end:type_name -> cairn.sync.v1.Position
+	18, // 26: cairn.sync.v1.HeadsAnswer.heads:type_name -> cairn.sync.v1.Head
+	21, // 27: cairn.sync.v1.EventsAnswer.items:type_name -> cairn.sync.v1.Item
+	2,  // 28: cairn.sync.v1.Item.outcome:type_name -> cairn.sync.v1.Item.Outcome
+	22, // 29: cairn.sync.v1.Item.event:type_name -> cairn.sync.v1.Event
+	6,  // 30: cairn.sync.v1.PullRequest.after:type_name -> cairn.sync.v1.Position
+	6,  // 31: cairn.sync.v1.PullAnswer.position:type_name -> cairn.sync.v1.Position
+	22, // 32: cairn.sync.v1.PullAnswer.events:type_name -> cairn.sync.v1.Event
+	22, // 33: cairn.sync.v1.AncestorsAnswer.events:type_name -> cairn.sync.v1.Event
+	30, // 34: cairn.sync.v1.LocateAnswer.holders:type_name -> cairn.sync.v1.Holder
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_sync_proto_init() }
@@ -2151,6 +2361,7 @@ func file_sync_proto_init() {
 		(*Request_Changes)(nil),
 		(*Request_Digest)(nil),
 		(*Request_Ancestors)(nil),
+		(*Request_Locate)(nil),
 	}
 	file_sync_proto_msgTypes[1].OneofWrappers = []any{
 		(*Response_Error)(nil),
@@ -2161,6 +2372,7 @@ func file_sync_proto_init() {
 		(*Response_Changes)(nil),
 		(*Response_Digest)(nil),
 		(*Response_Ancestors)(nil),
+		(*Response_Locate)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2168,7 +2380,7 @@ func file_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sync_proto_rawDesc), len(file_sync_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   25,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
