@@ -6,26 +6,43 @@ import (
 )
 
 // need is how far up the ladder a climb goes.
-type need int
+type need uint8
 
 const (
 	needOne need = iota + 1 // the providers: one more replica to sync with
 	needAll                 // to the top: something is missing and nobody gives it
 )
 
-// ladder is what a topic knows of its climbs. Syncer.mu guards it.
+// ladder is what a topic knows of its climbs, in few bytes: each dormant topic
+// has one. Syncer.mu guards it.
 type ladder struct {
-	due       time.Time // the next climb
-	need      need      // how far it goes; 0: none is due
-	index     int       // in the queue, while need is set
-	notBefore time.Time // the back-off of climbs to the top
-	climbing  need      // how far the one under way goes; 0: none is
-	again     need      // asked for meanwhile
-	looked    time.Time // when the last climb ended
-	fruitless int       // lookups in a row that found no one
-	failures  int       // climbs to the top in a row that did not help
-	stalled   bool      // the last climb to the top did not
-	hinted    time.Time // when gossip first showed something that is not here; zero: nothing
+	due       moment // the next climb
+	notBefore moment // the back-off of climbs to the top
+	looked    moment // when the last climb ended
+	hinted    moment // when gossip first showed something that is not here; zero: nothing
+	index     int32  // in the queue, while need is set
+	need      need   // how far the next climb goes; 0: none is due
+	climbing  need   // how far the one under way goes; 0: none is
+	again     need   // asked for meanwhile
+	stalled   bool   // the last climb to the top did not help
+	failures  uint8  // climbs to the top in a row that did not
+	fruitless uint8  // lookups in a row that found no one
+}
+
+// maxCounted is where failures and fruitless stop to grow: no interval does
+// after so many.
+const maxCounted = 64
+
+// moment is a time in Unix nanoseconds, or zero for none.
+type moment int64
+
+func at(t time.Time) moment { return moment(t.UnixNano()) }
+
+func (m moment) time() time.Time {
+	if m == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(m))
 }
 
 // climbs is the queue of climbs to come, the next one first. It is a heap.
@@ -35,16 +52,16 @@ type climbs struct {
 }
 
 func (c *climbs) Len() int           { return len(c.queue) }
-func (c *climbs) Less(i, j int) bool { return c.queue[i].ladder.due.Before(c.queue[j].ladder.due) }
+func (c *climbs) Less(i, j int) bool { return c.queue[i].ladder.due < c.queue[j].ladder.due }
 
 func (c *climbs) Swap(i, j int) {
 	c.queue[i], c.queue[j] = c.queue[j], c.queue[i]
-	c.queue[i].ladder.index, c.queue[j].ladder.index = i, j
+	c.queue[i].ladder.index, c.queue[j].ladder.index = int32(i), int32(j)
 }
 
 func (c *climbs) Push(x any) {
 	t := x.(*topic)
-	t.ladder.index = len(c.queue)
+	t.ladder.index = int32(len(c.queue))
 	c.queue = append(c.queue, t)
 }
 
@@ -57,7 +74,7 @@ func (c *climbs) Pop() any {
 // remove takes a topic out of the queue.
 func (c *climbs) remove(t *topic) {
 	if t.ladder.need != 0 {
-		heap.Remove(c, t.ladder.index)
+		heap.Remove(c, int(t.ladder.index))
 		t.ladder.need = 0
 	}
 }
@@ -70,7 +87,7 @@ func (s *Syncer) climbAt(t *topic, when time.Time, need need) {
 		return
 	}
 	if need == needAll {
-		when = later(when, l.notBefore)
+		when = later(when, l.notBefore.time())
 	}
 	if l.climbing != 0 { // the one under way schedules the next
 		if need > l.climbing {
@@ -80,16 +97,16 @@ func (s *Syncer) climbAt(t *topic, when time.Time, need need) {
 	}
 	switch {
 	case l.need == 0:
-		l.need, l.due = need, when
+		l.need, l.due = need, at(when)
 		heap.Push(&s.climbs, t)
-	case when.Before(l.due):
-		l.need, l.due = max(l.need, need), when
-		heap.Fix(&s.climbs, l.index)
+	case at(when) < l.due:
+		l.need, l.due = max(l.need, need), at(when)
+		heap.Fix(&s.climbs, int(l.index))
 	case need > l.need: // the other one can wait for it
-		l.need, l.due = need, when
-		heap.Fix(&s.climbs, l.index)
+		l.need, l.due = need, at(when)
+		heap.Fix(&s.climbs, int(l.index))
 	}
-	s.arm(l.due)
+	s.arm(l.due.time())
 }
 
 // startClimbs starts the climbs that are due, as many as may run at a time, and
@@ -98,8 +115,8 @@ func (s *Syncer) startClimbs(now time.Time, sooner func(time.Time)) {
 	for s.climbs.Len() > 0 && s.climbs.running < maxClimbs {
 		t := s.climbs.queue[0]
 		l := &t.ladder
-		if l.due.After(now) {
-			sooner(l.due)
+		if l.due > at(now) {
+			sooner(l.due.time())
 			return
 		}
 		wanted := l.need
@@ -122,12 +139,12 @@ func (s *Syncer) needs(t *topic) need {
 		return needAll
 	}
 	l := &t.ladder
-	if l.hinted.IsZero() {
+	if l.hinted == 0 {
 		return needOne
 	}
 	for _, r := range t.replicas {
-		if r.held && r.inSync() && r.lastSync.After(l.hinted) {
-			l.hinted = time.Time{} // a replica knows nothing of it
+		if r.held && r.inSync() && r.lastSync.After(l.hinted.time()) {
+			l.hinted = 0 // a replica knows nothing of it
 			return needOne
 		}
 	}
@@ -180,7 +197,7 @@ func (s *Syncer) lookupGap(t *topic, now time.Time) time.Duration {
 // stir brings the next lookup of a topic that was dormant forward, now that it
 // changes. The caller holds s.mu.
 func (s *Syncer) stir(t *topic, now time.Time) {
-	if l := &t.ladder; l.need == needOne && l.due.Sub(now) > 2*s.iv.Active {
+	if l := &t.ladder; l.need == needOne && l.due.time().Sub(now) > 2*s.iv.Active {
 		s.climbAt(t, now.Add(jitter(s.iv.Active, 4)), needOne)
 	}
 }

@@ -67,7 +67,7 @@ func (s *Syncer) conclude(r *replica, o outcome, err error, now time.Time) {
 		if t.helpless() {
 			s.climbAt(t, now, needAll)
 		} else if !r.failedHere {
-			s.climbAt(t, later(now, t.ladder.looked.Add(s.iv.Lookup)), needOne)
+			s.climbAt(t, later(now, t.ladder.looked.time().Add(s.iv.Lookup)), needOne)
 		}
 	case o == outcomeNotHeld:
 		r.held = false

@@ -144,15 +144,15 @@ func (s *Syncer) runClimb(t *topic, need need) {
 func (s *Syncer) climbed(t *topic, need need, report []Rung, helped bool, now time.Time) {
 	l := &t.ladder
 	again := l.again
-	l.climbing, l.again, l.looked = 0, 0, now
+	l.climbing, l.again, l.looked = 0, 0, at(now)
 	switch {
 	case helped:
 		l.helped(t)
 		l.fruitless = 0
 	case need == needOne:
-		l.fruitless++
+		l.fruitless = min(l.fruitless+1, maxCounted)
 	case s.needs(t) == needAll:
-		l.failures++
+		l.failures = min(l.failures+1, maxCounted)
 		l.stalled = true
 		if t.trouble == nil {
 			t.trouble = new(trouble)
@@ -160,7 +160,7 @@ func (s *Syncer) climbed(t *topic, need need, report []Rung, helped bool, now ti
 		report = append([]Rung{s.connectedRung(t)}, report...)
 		t.trouble.rungs, t.trouble.climbed = report, now
 		s.log.Debug("fetch ladder climbed in vain", "topic", t.id, "rungs", rungsText(report))
-		l.notBefore = now.Add(s.backoff(l.failures))
+		l.notBefore = at(now.Add(s.backoff(int(l.failures))))
 		again = needAll
 	}
 	if again == needAll {
@@ -172,7 +172,7 @@ func (s *Syncer) climbed(t *topic, need need, report []Rung, helped bool, now ti
 
 // helped notes that somebody gave what was missing.
 func (l *ladder) helped(t *topic) {
-	l.failures, l.notBefore, l.stalled = 0, time.Time{}, false
+	l.failures, l.notBefore, l.stalled = 0, 0, false
 	if t.trouble != nil {
 		t.trouble.rungs = nil
 	}

@@ -47,6 +47,13 @@ func infos(ids []types.PeerID) []corepeer.AddrInfo {
 	return list
 }
 
+// set changes what is found.
+func (f *finder) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
 // lookups returns the number of lookups so far, and forgets them.
 func (f *finder) lookups() int {
 	f.mu.Lock()
@@ -66,7 +73,10 @@ func wild(t *testing.T, n int, iv syncer.Intervals, down map[int]bool) (*syncert
 		for i, s := range net.list {
 			s.OnMeet(locals[i].ID(), func(_ context.Context, info corepeer.AddrInfo) error {
 				for j, l := range locals {
-					if l.ID() == types.PeerID(info.ID) && !down[j] {
+					f.mu.Lock()
+					reachable := !down[j]
+					f.mu.Unlock()
+					if l.ID() == types.PeerID(info.ID) && reachable {
 						net.Connect(i, j)
 						return nil
 					}
@@ -87,7 +97,7 @@ func TestProviders(t *testing.T) {
 		c, _, f := wild(t, 3, syncer.Intervals{}, map[int]bool{2: true})
 		c.Join(1)
 		c.Locals[1].Append(c.Topic, 10, 16)
-		f.providers = []types.PeerID{c.Locals[2].ID(), c.Locals[1].ID(), c.Locals[0].ID()}
+		f.set(func() { f.providers = []types.PeerID{c.Locals[2].ID(), c.Locals[1].ID(), c.Locals[0].ID()} })
 		c.Join(0)
 		after(time.Second)
 		if c.Hash(0) != c.Hash(1) {
@@ -104,7 +114,7 @@ func TestFloodFindsTheLast(t *testing.T) {
 		c, net, f := wild(t, 6, syncer.Intervals{}, map[int]bool{4: true, 5: true})
 		c.Join(3)
 		c.Locals[3].Append(c.Topic, 10, 16)
-		f.providers = []types.PeerID{c.Locals[4].ID(), c.Locals[5].ID()}
+		f.set(func() { f.providers = []types.PeerID{c.Locals[4].ID(), c.Locals[5].ID()} })
 		c.Connects(0, 1, 2, 3)
 		c.Connect(2, 0)
 		net.Disconnect(2, 0)
@@ -127,7 +137,7 @@ func TestArchive(t *testing.T) {
 		c, _, f := wild(t, 3, syncer.Intervals{}, nil)
 		c.Join(2)
 		c.Locals[2].Append(c.Topic, 10, 16)
-		f.archives = []types.PeerID{c.Locals[2].ID()}
+		f.set(func() { f.archives = []types.PeerID{c.Locals[2].ID()} })
 		c.Connect(0, 1)
 		c.Join(0)
 		c.Syncers()[0].Sync(c.Topic, c.Locals[1].ID())
@@ -147,14 +157,14 @@ func TestStalled(t *testing.T) {
 		c.Join(0)
 		c.Join(1)
 		c.Locals[1].Append(c.Topic, 10, 16)
-		net.relay = func(to types.PeerID, st syncer.Stream) syncer.Stream {
+		net.setRelay(func(to types.PeerID, st syncer.Stream) syncer.Stream {
 			if to != c.Locals[1].ID() {
 				return st
 			}
 			return lying(st, onPull(func(a *pb.PullAnswer) { a.Events[0].Witness[5] ^= 1 }))
-		}
-		f.providers = []types.PeerID{c.Locals[2].ID()}
-		f.archives = []types.PeerID{c.Locals[3].ID()}
+		})
+		f.set(func() { f.providers = []types.PeerID{c.Locals[2].ID()} })
+		f.set(func() { f.archives = []types.PeerID{c.Locals[3].ID()} })
 		c.Connect(0, 1)
 		c.Connect(0, 4)
 		after(10 * time.Second)
@@ -183,7 +193,7 @@ func TestStalled(t *testing.T) {
 		if err := c.Locals[3].Integrate(t.Context(), c.Topic, "", events(t, c, 1)); err != nil {
 			t.Fatal(err)
 		}
-		delete(down, 3)
+		f.set(func() { delete(down, 3) })
 		after(4 * time.Minute)
 		st, err = c.Syncers()[0].Status(c.Topic)
 		if err != nil || st.State != syncer.StateSynced || c.Hash(0) != c.Hash(3) {
@@ -250,7 +260,7 @@ func TestGroupsMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// 0 and 1 are one group, 2 and 3 the other, 4 relays.
 		c, _, f := wild(t, 5, syncer.Intervals{Lookup: time.Hour}, nil)
-		f.err = errors.New("offline") // as they join
+		f.set(func() { f.err = errors.New("offline") }) // as they join
 		for i := range 4 {
 			c.Join(i)
 		}
@@ -265,12 +275,12 @@ func TestGroupsMeet(t *testing.T) {
 		if c.Hash(0) == c.Hash(2) {
 			t.Fatal("equal without having met")
 		}
-		f.mu.Lock()
-		f.err = nil
-		for _, l := range c.Locals[:4] {
-			f.providers = append(f.providers, l.ID())
-		}
-		f.mu.Unlock()
+		f.set(func() {
+			f.err = nil
+			for _, l := range c.Locals[:4] {
+				f.providers = append(f.providers, l.ID())
+			}
+		})
 		after(6 * time.Hour)
 		for i := 1; i < 4; i++ {
 			if c.Hash(0) != c.Hash(i) {
@@ -333,5 +343,103 @@ func TestFloodEnds(t *testing.T) {
 		if g, err := net.list[2].FetchGenesis(t.Context(), c.Topic); err != nil || g.ID() != c.Topic {
 			t.Errorf("four hops away: %v", err)
 		}
+	})
+}
+
+// TestStates leads one topic through the states that syncing has, each with its
+// reason.
+func TestStates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net, _ := wild(t, 4, syncer.Intervals{}, nil)
+		want := func(state syncer.State, reason string) syncer.TopicStatus {
+			t.Helper()
+			st, err := c.Syncers()[0].Status(c.Topic)
+			if err != nil || st.State != state || !strings.Contains(st.Reason, reason) {
+				t.Errorf("%s (%s), %v; want %s (%s)", st.State, st.Reason, err, state, reason)
+			}
+			return st
+		}
+		c.Join(0)
+		want(syncer.StateAlone, "none of 0 connected peers")
+
+		// A relay passes on gossip of a topic that nobody in reach has.
+		c.Connect(0, 3)
+		after(time.Second)
+		want(syncer.StateAlone, "none of 1 connected peers")
+		c.Syncers()[0].Sync(c.Topic, c.Locals[3].ID())
+		after(100 * time.Millisecond)
+		want(syncer.StateBehind, "gossip shows events that are not here")
+		after(10 * time.Second)
+		st := want(syncer.StateStalled, "flood: 0 found")
+		if len(st.Rungs) == 0 || !strings.Contains(st.Reason, "connected peers: 0 of 1 have the topic") {
+			t.Errorf("rungs %v", st.Rungs)
+		}
+
+		// A replica comes, but answers slowly.
+		c.Join(1)
+		c.Locals[1].Append(c.Topic, 5, 16)
+		net.setRelay(func(to types.PeerID, st syncer.Stream) syncer.Stream {
+			if to != c.Locals[1].ID() {
+				return st
+			}
+			return lying(st, func(m *pb.Response) []*pb.Response {
+				time.Sleep(3 * time.Second)
+				return same(m)
+			})
+		})
+		c.Connect(0, 1)
+		c.AwaitState(0, func(st syncer.TopicStatus) bool {
+			return st.State == syncer.StateBehind && st.Reason == "1 of 1 connected replicas have something new"
+		})
+		c.AwaitState(0, syncertest.Is(syncer.StateSyncing))
+		st = want(syncer.StateSyncing, "fetching from "+c.Locals[1].ID().String())
+		if st.Fetching != c.Locals[1].ID() {
+			t.Errorf("fetching from %q", st.Fetching)
+		}
+		after(20 * time.Second)
+		st = want(syncer.StateSynced, "all that 1 connected replicas have is integrated")
+		if len(st.Missing) != 0 || len(st.Rungs) != 0 {
+			t.Errorf("synced with %+v missing after %v", st.Missing, st.Rungs)
+		}
+
+		// Another one breaks the protocol.
+		c.Join(2)
+		c.Locals[2].Append(c.Topic, 1, 16)
+		net.setRelay(func(to types.PeerID, st syncer.Stream) syncer.Stream {
+			if to != c.Locals[2].ID() {
+				return st
+			}
+			return lying(st, func(m *pb.Response) []*pb.Response {
+				if m.GetPull() != nil || m.GetEvents() != nil {
+					m.Answer = &pb.Response_Heads{Heads: &pb.HeadsAnswer{}}
+				}
+				return same(m)
+			})
+		})
+		c.Connect(0, 2)
+		after(time.Minute)
+		st = want(syncer.StateBehind, "the last exchange with 1 of 2 connected replicas failed")
+		if len(st.Offenders) != 1 || st.Offenders[0].Peer != c.Locals[2].ID() || len(st.Missing) != 1 {
+			t.Fatalf("offenders %+v, missing %+v", st.Offenders, st.Missing)
+		}
+		if m := st.Missing[0]; m.Since.IsZero() || len(m.Asked) != 1 || m.Asked[0].Peer != c.Locals[2].ID() || m.Asked[0].Answer == "" {
+			t.Errorf("missing %+v, want since when and whom we asked", m)
+		}
+
+		// One that is paused has no say.
+		net.Disconnect(0, 2)
+		c.Locals[1].Pause(c.Topic, true)
+		c.Locals[0].Append(c.Topic, 1, 16)
+		after(2 * time.Minute)
+		c.Locals[0].Pause(c.Topic, true)
+		want(syncer.StatePaused, "takes nothing new")
+		c.Locals[0].Pause(c.Topic, false)
+		for i := range 4 {
+			if i > 0 {
+				net.Disconnect(0, i)
+			}
+		}
+		want(syncer.StateAlone, "none of 0 connected peers")
+		after(time.Hour) // the sleepers of this test
 	})
 }

@@ -206,6 +206,12 @@ func newPipesWith(t testing.TB, iv syncer.Intervals, locals []*syncertest.Local,
 	return n
 }
 
+func (n *pipes) setRelay(f func(to types.PeerID, st syncer.Stream) syncer.Stream) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.relay = f
+}
+
 func (n *pipes) dial(from int, to types.PeerID) (syncer.Stream, error) {
 	id := n.locals[from].ID()
 	n.mu.Lock()

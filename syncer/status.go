@@ -204,9 +204,9 @@ func (s *Syncer) judge(t *topic, st TopicStatus) (State, string) {
 		return StateBehind, fmt.Sprintf("none of %d connected replicas gave what is missing, looking for others: %s", len(st.Replicas), st.LastError)
 	case s.newcomers() > 0:
 		return StateSyncing, fmt.Sprintf("comparing with %d newly connected peers", s.newcomers())
-	case !t.ladder.hinted.IsZero() && t.ladder.stalled:
+	case t.ladder.hinted != 0 && t.ladder.stalled:
 		return StateStalled, "gossip shows events that nobody gave: " + rungsText(st.Rungs)
-	case !t.ladder.hinted.IsZero():
+	case t.ladder.hinted != 0:
 		return StateBehind, "gossip shows events that are not here, looking for replicas"
 	case paused > 0:
 		return StateAlone, fmt.Sprintf("%d connected replicas, all paused", paused)

@@ -206,7 +206,7 @@ func (s *Syncer) Changed(id types.TopicID, heads types.Hash, backfilled bool) {
 	}
 	now := time.Now()
 	t.heads, t.changed = heads, now
-	t.ladder.hinted = time.Time{}
+	t.ladder.hinted = 0
 	s.stir(t, now)
 	s.digest.set(t)
 	s.changes.add(t)
@@ -236,8 +236,8 @@ func (s *Syncer) Sync(id types.TopicID, from types.PeerID) {
 	}
 	now := time.Now()
 	soon := now.Add(s.iv.Settle)
-	if t.ladder.hinted.IsZero() {
-		t.ladder.hinted = now
+	if t.ladder.hinted == 0 {
+		t.ladder.hinted = at(now)
 	}
 	p := s.peers[from]
 	if p == nil {
