@@ -79,6 +79,7 @@ type climber struct {
 	line *pipeline
 
 	events  int  // read so far
+	bytes   int  // their size
 	usePull bool // the peer says so
 }
 
@@ -127,6 +128,12 @@ func (a *climber) take(ctx context.Context, list []*pb.Event) error {
 	events, err := parseEvents(list, a.ask.topic)
 	if err != nil {
 		return err
+	}
+	for _, e := range events {
+		a.bytes += e.Size()
+	}
+	if a.bytes > visitBytes { // a server says to pull before it sends so much
+		return offencef("ancestors of more than %d bytes", visitBytes)
 	}
 	missing, err := a.s.missingOf(a.ask.topic, events)
 	if err != nil {

@@ -280,6 +280,40 @@ func TestEndlessAncestors(t *testing.T) {
 	})
 }
 
+// TestHeavyAncestors: so is one that sends the same large events again and again.
+func TestHeavyAncestors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVictim(t, 1500, same)
+		v.Disconnect(0, 1)
+		heavy := v.Locals[2].Append(v.Topic, 1, types.MaxPayload)[0]
+		for _, node := range []int{0, 1} { // the large one links to what only the others have
+			if err := v.Locals[node].Integrate(t.Context(), v.Topic, "", events(t, v.Cluster, 2)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v.Locals[1].Append(v.Topic, 300, 16)
+		v.net.setRelay(func(to types.PeerID, st syncer.Stream) syncer.Stream {
+			if to != v.Locals[1].ID() {
+				return st
+			}
+			return between(st, func(*pb.Request) {}, func(m *pb.Response) []*pb.Response {
+				if m.GetAncestors() == nil {
+					return same(m)
+				}
+				m.More = true
+				m.GetAncestors().Events = []*pb.Event{{Body: heavy.Bytes(), Witness: heavy.Witness}}
+				list := make([]*pb.Response, 200)
+				for i := range list {
+					list[i] = m
+				}
+				return list
+			})
+		})
+		v.Connect(0, 1)
+		v.check(t, "ancestors of more than")
+	})
+}
+
 // BenchmarkHealed is two halves of a partition, 1,000 events a side, that become
 // equal over TCP and Noise on the loopback, with replicas in memory.
 func BenchmarkHealed(b *testing.B) {
