@@ -112,6 +112,13 @@ func (l syncLocal) Log(topic types.TopicID, after types.Cursor) iter.Seq2[types.
 	return t.replica.Log(after)
 }
 
+func (l syncLocal) At(topic types.TopicID, numbers []uint64) ([]cid.Cid, error) {
+	if _, err := l.topic(topic); err != nil {
+		return nil, err
+	}
+	return l.n.store.At(topic, numbers)
+}
+
 func (l syncLocal) Missing(topic types.TopicID, cids []cid.Cid) ([]cid.Cid, error) {
 	heights, err := l.n.store.Heights(topic, cids)
 	if err != nil {

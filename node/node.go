@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/host"
 	"golang.org/x/sync/errgroup"
 
@@ -28,6 +29,7 @@ const storeName = "store"
 // Store is what a node needs of a store, beyond what a replica does.
 type Store interface {
 	crdt.Store
+	At(topic types.TopicID, numbers []uint64) ([]cid.Cid, error)
 	JoinTopic(g *types.Genesis) error
 	LeaveTopic(topic types.TopicID) error
 	Topic(topic types.TopicID) (types.TopicInfo, error)
@@ -192,6 +194,7 @@ func (n *Node) openParts() error {
 	if err != nil {
 		return fmt.Errorf("make syncer: %w", err)
 	}
+	n.fetchGenesis = n.syncer.FetchGenesis
 	n.peers, err = newPeers(n)
 	return err
 }

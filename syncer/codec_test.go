@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -96,10 +97,14 @@ func requestSeeds() []*pb.Request {
 	id := types.SumCID([]byte("topic")).Bytes()
 	hash := id[4:]
 	return []*pb.Request{
-		{Request: &pb.Request_Status{Status: &pb.StatusRequest{KnownRoots: [][]byte{hash}}}},
+		{Request: &pb.Request_Status{Status: &pb.StatusRequest{}}},
+		{Request: &pb.Request_Changes{Changes: &pb.ChangesRequest{ChangeId: id[:16], Since: 7}}},
+		{Request: &pb.Request_Digest{Digest: &pb.DigestRequest{Subtrees: []*pb.Subtree{{Prefix: []byte{1, 15}, Bitmap: 1 << 9, Hashes: hash}}}}},
 		{Request: &pb.Request_Heads{Heads: &pb.HeadsRequest{Queries: []*pb.HeadsQuery{{Topic: id, OwnHash: hash, Genesis: true}}}}},
 		{Request: &pb.Request_Events{Events: &pb.EventsRequest{Topic: id, Cids: [][]byte{id, id}}}},
 		{Request: &pb.Request_Pull{Pull: &pb.PullRequest{Topic: id, LogId: id[:16], After: &pb.Position{Number: 7, Hash: id[:8]}, Cids: true, Limit: 9}}},
+		{Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: id, Wants: [][]byte{id}, Stops: [][]byte{id, id}}}},
+		{Request: &pb.Request_Locate{Locate: &pb.LocateRequest{Topic: id, Nonce: id[:16], Hops: 4}}},
 		{Request: &pb.Request_Offer{Offer: &pb.Offer{Topic: id, HeadsHash: hash, Heads: [][]byte{id}}}},
 	}
 }
@@ -110,9 +115,16 @@ func responseSeeds() []*pb.Response {
 	event := &pb.Event{Body: []byte("body"), Witness: []byte("witness")}
 	return []*pb.Response{
 		{Answer: &pb.Response_Error{Error: &pb.Error{Code: pb.Error_CODE_INTERNAL, Reason: "why"}}},
-		{More: true, Answer: &pb.Response_Status{Status: &pb.StatusAnswer{Root: hash, LogId: id[:16], Topics: 1, Leaves: []*pb.Leaf{{Key: hash, HeadsHash: hash}}}}},
+		{Answer: &pb.Response_Status{Status: &pb.StatusAnswer{Root: hash, LogId: id[:16], Topics: 1, ChangeNumber: 7, ChangeId: id[:16]}}},
+		{More: true, Answer: &pb.Response_Changes{Changes: &pb.ChangesAnswer{ChangeNumber: 9, Leaves: []*pb.Leaf{{Key: hash, HeadsHash: hash}, {Key: hash}}}}},
+		{Answer: &pb.Response_Digest{Digest: &pb.DigestAnswer{Subtrees: []*pb.Subtree{
+			{Prefix: []byte{1}, Bitmap: 1, Hashes: hash}, {Prefix: []byte{hash[0] >> 4}, Leaves: []*pb.Leaf{{Key: hash, HeadsHash: hash}}},
+		}}}},
 		{Answer: &pb.Response_Heads{Heads: &pb.HeadsAnswer{Topic: id, State: pb.HeadsAnswer_STATE_PAUSED, HeadsHash: hash, Events: 7, LogId: id[:16], End: at, Heads: []*pb.Head{{Cid: id, Height: 3}}}}},
 		{Answer: &pb.Response_Events{Events: &pb.EventsAnswer{Items: []*pb.Item{{Outcome: pb.Item_OUTCOME_SENT, Event: event}, {Outcome: pb.Item_OUTCOME_ABSENT}}}}},
+		{Answer: &pb.Response_Ancestors{Ancestors: &pb.AncestorsAnswer{Events: []*pb.Event{event}}}},
+		{Answer: &pb.Response_Locate{Locate: &pb.LocateAnswer{Holders: []*pb.Holder{{Peer: append([]byte{0x12, 0x20}, hash...), Addrs: [][]byte{{4, 127, 0, 0, 1, 6, 1, 0}}}}}}},
+		{Answer: &pb.Response_Ancestors{Ancestors: &pb.AncestorsAnswer{UsePull: true}}},
 		{Answer: &pb.Response_Pull{Pull: &pb.PullAnswer{LogId: id[:16], End: 9, Position: at, Events: []*pb.Event{event}}}},
 		{Answer: &pb.Response_Pull{Pull: &pb.PullAnswer{LogId: id[:16], End: 9, Position: at, Cids: [][]byte{id}}}},
 	}
@@ -179,14 +191,42 @@ func parseRequest(t *testing.T, m *pb.Request) {
 			}
 		}
 	}
+	if q, err := parseAncestorsRequest(m.GetAncestors()); err == nil {
+		back, err := parseAncestorsRequest(q.message().GetAncestors())
+		if err != nil || back.topic != q.topic || !slices.Equal(back.wants, q.wants) || !slices.Equal(back.stops, q.stops) {
+			t.Fatalf("ancestors %+v reads back as %+v, %v", q, back, err)
+		}
+	}
+	if q, err := parseLocateRequest(m.GetLocate()); err == nil {
+		if back, err := parseLocateRequest(q.message().GetLocate()); err != nil || back != q {
+			t.Fatalf("locate %+v reads back as %+v, %v", q, back, err)
+		}
+	}
 	if o, err := parseOffer(m.GetOffer()); err == nil {
 		if !bytes.Equal(o.message().GetOffer().GetTopic(), m.GetOffer().GetTopic()) {
 			t.Fatal("offer of another topic")
 		}
 	}
-	parseHashes(m.GetStatus().GetKnownRoots())         //nolint:errcheck // no panic is all that is asked
-	parseCIDs(m.GetEvents().GetCids(), maxEventsAsked) //nolint:errcheck // the same
+	if at, err := parseChangesRequest(m.GetChanges()); err == nil {
+		if back, err := parseChangesRequest(at.message().GetChanges()); err != nil || back != at {
+			t.Fatalf("changes since %+v reads back as %+v, %v", at, back, err)
+		}
+	}
+	if list, err := parseDigestRequest(m.GetDigest()); err == nil {
+		for i := range list {
+			checkSubtree(t, &list[i])
+		}
+	}
+	parseCIDs(m.GetEvents().GetCids(), maxEventsAsked) //nolint:errcheck // no panic is all that is asked
 	parseCID(m.GetEvents().GetTopic())                 //nolint:errcheck // the same
+}
+
+func checkSubtree(t *testing.T, s *subtree) {
+	back, err := parseSubtree(s.message())
+	same := samePrefix(back.prefix, s.prefix) && back.bitmap == s.bitmap && back.hashes == s.hashes
+	if err != nil || !same || !slices.Equal(back.leaves, s.leaves) {
+		t.Fatalf("subtree %+v reads back as %+v, %v", s, back, err)
+	}
 }
 
 // FuzzResponse does the same for the decoders of a client.
@@ -210,7 +250,7 @@ func FuzzResponse(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			parseResponse(m, topic)
+			parseResponse(t, m, topic)
 			again, err := proto.Marshal(m)
 			if err != nil {
 				t.Fatal(err)
@@ -222,13 +262,33 @@ func FuzzResponse(f *testing.F) {
 	})
 }
 
-func parseResponse(m *pb.Response, topic types.TopicID) {
-	parseHeadsAnswer(m.GetHeads())          //nolint:errcheck // no panic is all that is asked
-	parseLeaves(m.GetStatus().GetLeaves())  //nolint:errcheck // the same
-	parseHash(m.GetStatus().GetRoot())      //nolint:errcheck // the same
-	parseLogID(m.GetPull().GetLogId())      //nolint:errcheck // the same
-	parseCursor(m.GetPull().GetPosition())  //nolint:errcheck // the same
-	parseCIDs(m.GetPull().GetCids(), 1<<20) //nolint:errcheck // the same
+func parseResponse(t *testing.T, m *pb.Response, topic types.TopicID) {
+	parseHeadsAnswer(m.GetHeads()) //nolint:errcheck // no panic is all that is asked
+	parseStatus(m.GetStatus())     //nolint:errcheck // the same
+	for _, part := range m.GetDigest().GetSubtrees() {
+		if s, err := parseSubtree(part); err == nil {
+			checkSubtree(t, &s)
+		}
+	}
+	if holders, err := parseHolders(m.GetLocate().GetHolders()); err == nil {
+		for _, info := range holders {
+			back, err := parseHolders([]*pb.Holder{holderMessage(info)})
+			if err != nil || back[0].String() != info.String() {
+				t.Fatalf("holder %v reads back as %v, %v", info, back, err)
+			}
+		}
+	}
+	if leaves, err := parseLeaves(m.GetChanges().GetLeaves(), maxPageLeaves, true); err == nil {
+		for i, l := range leaves {
+			if back, err := parseLeaves([]*pb.Leaf{l.message()}, 1, true); err != nil || back[0] != leaves[i] {
+				t.Fatalf("leaf %+v reads back as %+v, %v", l, back, err)
+			}
+		}
+	}
+	parseLogID(m.GetPull().GetLogId())               //nolint:errcheck // the same
+	parseCursor(m.GetPull().GetPosition())           //nolint:errcheck // the same
+	parseCIDs(m.GetPull().GetCids(), 1<<20)          //nolint:errcheck // the same
+	parseEvents(m.GetAncestors().GetEvents(), topic) //nolint:errcheck // the same
 	for _, e := range m.GetPull().GetEvents() {
 		parseEvent(e, topic) //nolint:errcheck // the same
 	}

@@ -48,7 +48,10 @@ func (s *Syncer) runComparison(c *client, r *replica) {
 // conclude notes the end of a comparison. The caller holds s.mu.
 func (s *Syncer) conclude(r *replica, o outcome, err error, now time.Time) {
 	t, hint := r.topic, r.hint
-	r.unproven = false
+	r.unproven, r.failedHere, r.said = false, false, ""
+	if o != outcomeBusy {
+		r.rounds++
+	}
 	switch {
 	case err != nil:
 		r.unproven = errors.Is(err, errUnproven)
@@ -57,8 +60,15 @@ func (s *Syncer) conclude(r *replica, o outcome, err error, now time.Time) {
 		if t.trouble == nil {
 			t.trouble = new(trouble)
 		}
+		r.said = err.Error()
 		t.trouble.lastError = fmt.Sprintf("%s: %v", r.peer.id, err)
 		s.askOthers(t, r, now)
+		r.failedHere = isLocal(err)
+		if t.helpless() {
+			s.climbAt(t, now, needAll)
+		} else if !r.failedHere {
+			s.climbAt(t, later(now, t.ladder.looked.time().Add(s.iv.Lookup)), needOne)
+		}
 	case o == outcomeNotHeld:
 		r.held = false
 		s.failed(r, now)
@@ -81,6 +91,7 @@ func (s *Syncer) conclude(r *replica, o outcome, err error, now time.Time) {
 		return
 	default:
 		r.failures, r.notBefore, r.lastSync = 0, time.Time{}, now
+		t.ladder.helped(t)
 		if hint && o == outcomeSettled { // it has nothing that this node had not
 			s.askOthers(t, r, now)
 		}
@@ -89,6 +100,12 @@ func (s *Syncer) conclude(r *replica, o outcome, err error, now time.Time) {
 		}
 	}
 	r.hint = false
+}
+
+// isLocal reports whether err is a failure of this node, which no other peer
+// can help with.
+func isLocal(err error) bool {
+	return errors.Is(err, types.ErrDiskFull) || errors.Is(err, types.ErrStore) || errors.Is(err, types.ErrClosed)
 }
 
 func (s *Syncer) failed(r *replica, now time.Time) {
@@ -237,9 +254,29 @@ func (s *Syncer) settle(r *replica, claim headsClaim) {
 		t.dropAnswers(r.peer.id)
 	}
 	s.mu.Unlock()
+	s.shareHeads(r, claim)
 	if claim.end.Number > 0 {
 		s.positions.note(r.topic.id, position{peer: r.peer.id, logID: claim.logID, after: claim.end})
 	}
+}
+
+// shareHeads remembers the heads that came with a claim all of which is
+// integrated here. They are left out of one that is known; then it is this
+// node's own, or was remembered when it became known.
+func (s *Syncer) shareHeads(r *replica, claim headsClaim) {
+	if heads := claim.heads; len(heads) > 0 {
+		s.positions.share(r.topic.id, r.peer.id, heads)
+		return
+	}
+	own, err := s.local.Heads(r.topic.id)
+	if err != nil || own.Hash != claim.hash {
+		return
+	}
+	heads := make([]cid.Cid, 0, maxShared)
+	for _, h := range own.Heads[:min(len(own.Heads), maxShared)] {
+		heads = append(heads, h.CID)
+	}
+	s.positions.share(r.topic.id, r.peer.id, heads)
 }
 
 // acquire makes r the one that its topic is fetched from, unless there is one.

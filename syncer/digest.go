@@ -10,43 +10,87 @@ import (
 // topicKey is the key of a topic in the digest.
 func topicKey(id types.TopicID) types.Hash { return sha256.Sum256(id.Bytes()) }
 
+// fanOut is the number of children of a place in the digest: one for each
+// nibble.
+const fanOut = 16
+
 // digest is the trie over the topics replicated here. Syncer.mu guards it.
 type digest struct {
 	trie   trie.Trie
 	topics map[types.Hash]*topic // by key
-	list   *leafList             // of the current root; nil: not made
-}
-
-// leafList is the digest at one moment, in the order of the keys. It is
-// immutable.
-type leafList struct {
-	root   types.Hash
-	leaves []leaf
 }
 
 func (d *digest) set(t *topic) {
 	d.topics[t.key] = t
 	d.trie.Set(t.key, t.heads)
-	d.list = nil
 }
 
 func (d *digest) remove(t *topic) {
 	delete(d.topics, t.key)
 	d.trie.Delete(t.key)
-	d.list = nil
 }
 
 func (d *digest) root() types.Hash { return d.trie.Root() }
 
-// snapshot returns the list of the leaves, which all who ask for it before the
-// next change share.
-func (d *digest) snapshot() *leafList {
-	if d.list == nil {
-		l := &leafList{root: d.trie.Root(), leaves: make([]leaf, 0, d.trie.Len())}
-		for key, heads := range d.trie.All() {
-			l.leaves = append(l.leaves, leaf{key: key, heads: heads})
+// leaf is one topic of a digest.
+type leaf struct {
+	key   types.Hash
+	heads types.Hash // the zero hash in Changes: no longer held
+}
+
+// subtree is what lies below a prefix in a digest: the hashes of its children,
+// or all of its leaves.
+type subtree struct {
+	prefix trie.Prefix
+	bitmap uint16 // bit i: there is a child i
+	hashes [fanOut]types.Hash
+	leaves []leaf
+}
+
+// child returns the hash of a child, and whether there is one.
+func (t *subtree) child(i uint8) (types.Hash, bool) {
+	return t.hashes[i], t.bitmap>>i&1 == 1
+}
+
+// hashesBelow returns what a Digest request says of a prefix: the hashes below
+// it.
+func (d *digest) hashesBelow(p trie.Prefix) subtree {
+	t := subtree{prefix: p}
+	for i := range uint8(fanOut) {
+		if h, ok := d.trie.Hash(p.Child(i)); ok {
+			t.bitmap |= 1 << i
+			t.hashes[i] = h
 		}
-		d.list = l
 	}
-	return d.list
+	return t
+}
+
+// list returns what an answer to Digest says of a prefix: its leaves if they are
+// few, else the hashes below it.
+func (d *digest) list(p trie.Prefix) subtree {
+	t := subtree{prefix: p}
+	for key, heads := range d.trie.Under(p) {
+		if len(t.leaves) == leavesAtOnce {
+			return d.hashesBelow(p)
+		}
+		t.leaves = append(t.leaves, leaf{key: key, heads: heads})
+	}
+	return t
+}
+
+// differing returns what an answer to Digest has for one subtree of the request:
+// its children that the asker has and that differ here.
+func (d *digest) differing(asked *subtree) []subtree {
+	var list []subtree
+	for i := range uint8(fanOut) {
+		theirs, ok := asked.child(i)
+		if !ok {
+			continue // no topic that both have
+		}
+		p := asked.prefix.Child(i)
+		if own, held := d.trie.Hash(p); !held || own != theirs {
+			list = append(list, d.list(p))
+		}
+	}
+	return list
 }

@@ -7,7 +7,10 @@
 // ends the exchange with it and costs a retry elsewhere; it never changes what
 // this node holds.
 //
-// A Syncer decides when to ask (schedule.go), asks (client.go, fetch.go,
-// pull.go), answers (server.go) and can say why a topic is not in sync
-// (status.go). It reaches the node's replicas through Local alone.
+// A Syncer decides when to ask (schedule.go), finds what differs (exchange.go,
+// walk.go), fetches it (compare.go, fetch.go, pull.go, ancestors.go), answers
+// (server.go), looks for others when the connected peers don't help (climbs.go,
+// ladder.go, locate.go) and can say why a topic is not in sync (status.go). It
+// reaches the node's replicas through Local alone, and the network's directory
+// through Finder.
 package syncer

@@ -3,6 +3,8 @@ package syncer
 import (
 	"context"
 
+	corepeer "github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -15,6 +17,13 @@ func NewOn(c Config, dial func(context.Context, types.PeerID) (Stream, error)) *
 	s := newSyncer(c)
 	s.dial = dial
 	return s
+}
+
+// OnMeet makes meet the way to connect to peers that were found, and self what
+// this node says of itself.
+func (s *Syncer) OnMeet(self types.PeerID, meet func(context.Context, corepeer.AddrInfo) error) {
+	s.self = func() corepeer.AddrInfo { return corepeer.AddrInfo{ID: corepeer.ID(self)} }
+	s.meet = meet
 }
 
 func (s *Syncer) Connected(id types.PeerID)    { s.connected(id) }

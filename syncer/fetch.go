@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -15,9 +16,10 @@ import (
 var errUnproven = &offence{reason: "claims heads that it does not serve"}
 
 // fetch fetches what the peer claims and this node misses: as events if that is
-// more than half of the topic, else as CIDs and then the events that are
-// missing. It starts where the last fetch from this peer ended. A nil error
-// means that the claimed heads are integrated.
+// more than half of the topic, else as ancestors of the claimed heads if much
+// lies behind where the last fetch from this peer ended, else from there as CIDs
+// and then the events that are missing. A nil error means that the claimed heads
+// are integrated.
 func (s *Syncer) fetch(c *client, r *replica, claim headsClaim) error {
 	topic := r.topic.id
 	missing, err := s.local.Missing(topic, claim.missing)
@@ -32,7 +34,19 @@ func (s *Syncer) fetch(c *client, r *replica, claim headsClaim) error {
 	if err != nil {
 		return err
 	}
+	if start.logID != claim.logID || start.after.Number > claim.end.Number { // of a log that is no more
+		start = position{peer: r.peer.id}
+	}
 	asCIDs := own.Events >= claim.events/2+claim.events%2
+	if asCIDs && claim.end.Number-start.after.Number >= ancestorsFrom {
+		closed, err := s.fetchAncestors(c, r, own, missing)
+		if err != nil {
+			s.noteClaims(r, claim.missing, err)
+		}
+		if err != nil || closed {
+			return err
+		}
+	}
 	for {
 		err := s.pull(c, r, start, asCIDs)
 		switch {
@@ -59,24 +73,30 @@ func (s *Syncer) fetch(c *client, r *replica, claim headsClaim) error {
 
 // pull fetches the peer's delivery log from start to the end that it has now.
 func (s *Syncer) pull(c *client, r *replica, start position, asCIDs bool) error {
+	line := newPipeline(s, r, !asCIDs)
+	p := &puller{s: s, c: c, topic: r.topic.id, at: start, asCIDs: asCIDs, line: line}
+	err := s.feed(c, r, line, p.run)
+	if err == nil || p.at.after.Number > start.after.Number {
+		if saveErr := s.positions.save(r.topic.id); saveErr != nil && err == nil {
+			err = saveErr
+		}
+	}
+	return err
+}
+
+// feed runs a pipeline that read fills with what the peer sends.
+func (s *Syncer) feed(c *client, r *replica, line *pipeline, read func(context.Context) error) error {
 	if err := c.open(c.peer.ctx); err != nil {
 		return err
 	}
-	line := newPipeline(s, r, !asCIDs)
-	p := &puller{s: s, c: c, topic: r.topic.id, at: start, asCIDs: asCIDs, line: line}
 	c.bulk(true)
-	err := line.run(s.ctx, c, p.run) // to integrate what came, even if the peer goes
+	err := line.run(s.ctx, c, read) // to integrate what came, even if the peer goes
 	c.bulk(false)
 	if err != nil {
 		c.reset() // answers may be under way
 	}
 	if line.added > 0 && !isOffence(err) {
 		s.progressed(r)
-	}
-	if err == nil || p.at.after.Number > start.after.Number {
-		if saveErr := s.positions.save(r.topic.id); saveErr != nil && err == nil {
-			err = saveErr
-		}
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -96,4 +97,19 @@ func (s *Syncer) handle(st network.Stream) {
 func (s *Syncer) openStream(ctx context.Context, to types.PeerID) (stream, error) {
 	ctx = network.WithNoDial(ctx, "sync is with connected peers")
 	return s.host.NewStream(ctx, corepeer.ID(to), Protocol)
+}
+
+// connectTo connects to a peer, unless it is connected, and makes it one that
+// the syncer can ask.
+func (s *Syncer) connectTo(ctx context.Context, info corepeer.AddrInfo) error {
+	if err := s.host.Connect(ctx, info); err != nil { // it waits until the peer is identified
+		return fmt.Errorf("connect: %w", err)
+	}
+	s.look(info.ID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.peers[types.PeerID(info.ID)] == nil {
+		return errors.New("does not speak the sync protocol")
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package syncer_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/cairn-p2p/cairn/syncer"
 	"github.com/cairn-p2p/cairn/syncer/syncertest"
+	"github.com/cairn-p2p/cairn/types"
 )
 
 // fast are intervals at which a test that waits for each of them is short.
@@ -94,3 +96,35 @@ func onHosts(t *testing.T, locals []*syncertest.Local) syncertest.Network {
 }
 
 func TestSyncer(t *testing.T) { syncertest.Run(t, onHosts) }
+
+// TestLadderOnHosts: a node finds a replica by a flood through a relay, and
+// connects to it.
+func TestLadderOnHosts(t *testing.T) {
+	c := syncertest.NewCluster(t, 3, onHosts)
+	c.Join(2)
+	c.Locals[2].Append(c.Topic, 10, 16)
+	c.Connects(0, 1, 2)
+	c.Join(0)
+	c.Syncers()[0].Sync(c.Topic, c.Locals[1].ID())
+	c.AwaitEqual(0, 2)
+}
+
+// TestGenesisOnHosts: so does one that asks for a genesis.
+func TestGenesisOnHosts(t *testing.T) {
+	var n *hosts
+	c := syncertest.NewCluster(t, 3, func(t *testing.T, locals []*syncertest.Local) syncertest.Network {
+		n = newHosts(t, fast, locals)
+		return n
+	})
+	c.Join(2)
+	c.Connects(0, 1, 2)
+	for {
+		g, err := n.list[0].FetchGenesis(t.Context(), c.Topic)
+		if err == nil && g.ID() == c.Topic {
+			return
+		}
+		if !errors.Is(err, types.ErrNotFound) { // the hosts may not be identified yet
+			t.Fatal(err)
+		}
+	}
+}

@@ -46,14 +46,29 @@ func newVictim(t *testing.T, own int, lie func(*pb.Response) []*pb.Response) *vi
 	return v
 }
 
-// lying returns a stream that carries st's frames through lie.
+// lying returns a stream that carries st's frames through lie. Its server does
+// not know Ancestors, so that the client pulls.
 func lying(st syncer.Stream, lie func(*pb.Response) []*pb.Response) syncer.Stream {
+	return between(st, func(m *pb.Request) {
+		if m.GetAncestors() != nil {
+			m.Request = nil
+		}
+	}, lie)
+}
+
+// between returns a stream that carries st's requests through change and its
+// answers through lie.
+func between(st syncer.Stream, change func(*pb.Request), lie func(*pb.Response) []*pb.Response) syncer.Stream {
 	near, far := newPipe()
-	go func() { // requests pass as they are
+	go func() {
 		defer st.CloseWrite()
 		for {
 			m := new(pb.Request)
-			if readFrame(far, m) != nil || writeFrame(st, m) != nil {
+			if readFrame(far, m) != nil {
+				return
+			}
+			change(m)
+			if writeFrame(st, m) != nil {
 				return
 			}
 		}

@@ -23,9 +23,9 @@ const (
 	maxEventsAsked = 256
 	// maxQueries bounds the topics of a Heads request.
 	maxQueries = 64
-	// maxKnown bounds the hashes that a request says it knows: the asker's own
-	// and the one last seen of the other side.
-	maxKnown = 2
+	// maxSubtrees bounds the subtrees of a Digest request, of up to 540 bytes
+	// each.
+	maxSubtrees = 32
 	// maxOfferHeads bounds the heads of an Offer.
 	maxOfferHeads = types.MaxLinks
 	// maxPageEvents bounds the events of one frame.
@@ -36,9 +36,22 @@ const (
 	maxPageHeads = 4096
 	// maxPageLeaves bounds the leaves of the digest in one frame.
 	maxPageLeaves = 4096
+	// maxWants bounds the wants of an Ancestors request: the heads that an
+	// event can link to.
+	maxWants = types.MaxLinks
+	// maxStops bounds its stops. All of the request fits into 4 KiB.
+	maxStops = 64
+	// maxHops bounds how often a Locate request is passed on.
+	maxHops = 4
+	// maxHolders, maxAddrs and maxAddr bound the nodes in an answer to Locate,
+	// the addresses of each, and the bytes of one.
+	maxHolders = 16
+	maxAddrs   = 8
+	maxAddr    = 256
 	// maxReason is the length in bytes to which an error's text is cut.
 	maxReason = 200
-	// maxTopics bounds the leaves that a client reads of a peer's digest.
+	// maxTopics bounds the leaves that a client reads of a peer's digest or
+	// changes.
 	maxTopics = 1 << 20
 )
 
@@ -55,6 +68,34 @@ const (
 	pullBudget = 64 << 20
 	// pullTimeout is the time after which a Pull's answer ends early.
 	pullTimeout = 2 * time.Minute
+	// leavesAtOnce is the number of topics below a node of the digest up to
+	// which they are listed, in place of the hashes below it: they save a round
+	// trip or two for some kilobytes.
+	leavesAtOnce = 64
+	// maxChanges bounds the topics whose last change has a number remembered.
+	maxChanges = 16 << 10
+	// visitBudget is the number of events that a server reads to answer
+	// Ancestors, those it does not send included. Beyond it a Pull costs less
+	// than finding out what is missing. A client takes no more either.
+	visitBudget = 16 << 10
+	// visitBytes is the number of bytes of events that a server reads to
+	// find out what to send.
+	visitBytes = 64 << 20
+	// maxWalks bounds the answers to Ancestors found out at a time, each of
+	// which holds the ids of up to visitBudget events; who comes meanwhile is
+	// told to pull.
+	maxWalks = 4
+	// ancestorsFrom is the number of entries in the peer's log behind the
+	// position remembered at which Ancestors is asked first: as CIDs they are
+	// larger than a request with all stops.
+	ancestorsFrom = 256
+	// maxShared bounds the heads last shared with a peer that are remembered,
+	// and sent among the stops.
+	maxShared = 16
+	// skips is the number of own events sent among the stops at exponentially
+	// growing distances from the end of the log, skipFirst being the least.
+	skips     = 30
+	skipFirst = 8
 	// getChunk is the number of events read from the store at a time to answer
 	// Events: at their largest, one budget's worth.
 	getChunk = 8
@@ -91,6 +132,29 @@ const (
 	maxPositions = 16
 	// peerLanes bounds the streams that this node opens to one peer.
 	peerLanes = 4
+	// fanOutPeers bounds the peers to which one Locate request is passed on.
+	fanOutPeers = 16
+	// locatesRemembered bounds the searches that are known to have passed.
+	locatesRemembered = 4096
+	// locateRate and locateBurst bound the Locate requests answered to one
+	// peer, a second and at once. The excess gets an empty answer.
+	locateRate  = 1
+	locateBurst = 16
+	// maxSearches bounds the Locate requests passed on at a time.
+	maxSearches = 16
+	// maxClimbs bounds the topics for which the fetch ladder is climbed at a
+	// time.
+	maxClimbs = 8
+	// lookupSpread is the time over which a start spreads the first lookups, for
+	// each topic: 100,000 topics are 20 a second.
+	lookupSpread = 50 * time.Millisecond
+	// maxMeet bounds the peers met on one rung of a climb.
+	maxMeet = 8
+	// fewReplicas is the number of replicas below which a topic's node looks
+	// for more.
+	fewReplicas = 3
+	// genesisAsked is the number of peers asked for a genesis at a time.
+	genesisAsked = 16
 	// minRate is the number of bytes a second below which an answer is given
 	// up, measured over the time spent waiting for it once that exceeds
 	// Intervals.Frame.
@@ -118,6 +182,12 @@ type Intervals struct {
 	BackoffMin time.Duration // after the first failure, ± 50%: 500 ms
 	BackoffMax time.Duration // after many: 2 min
 
+	Lookup  time.Duration // between lookups for a topic with fewer than 3 replicas, twice as long after each, ± 25%: 10 min
+	Active  time.Duration // between lookups at random, for a topic that changed since the last but one, ± 25%: 1 h
+	Dormant time.Duration // the same for any other: 24 h
+	Climb   time.Duration // all of one climb of the ladder: 2 min
+	Hop     time.Duration // one hop of a Locate request and back: 1 s
+
 	Frame time.Duration // to read or to write one frame: 20 s
 	Idle  time.Duration // a served stream waits for the next request: 60 s
 	Dial  time.Duration // to open a stream: 10 s
@@ -139,6 +209,11 @@ func (i Intervals) withDefaults() Intervals {
 	orDefault(&i.Probe, 5*time.Second)
 	orDefault(&i.BackoffMin, 500*time.Millisecond)
 	orDefault(&i.BackoffMax, 2*time.Minute)
+	orDefault(&i.Lookup, 10*time.Minute)
+	orDefault(&i.Active, time.Hour)
+	orDefault(&i.Dormant, 24*time.Hour)
+	orDefault(&i.Climb, 2*time.Minute)
+	orDefault(&i.Hop, time.Second)
 	orDefault(&i.Frame, 20*time.Second)
 	orDefault(&i.Idle, time.Minute)
 	orDefault(&i.Dial, 10*time.Second)

@@ -29,12 +29,16 @@ type Local interface {
 	Heads(topic types.TopicID) (Heads, error)
 	// Get returns the integrated events of the topic in the order of cids: nil
 	// for one that is absent or of another topic. types.ErrNotFound if the
-	// topic is not replicated here; so do Log and Missing.
+	// topic is not replicated here; so do Log, At and Missing.
 	Get(topic types.TopicID, cids []cid.Cid) ([]*types.Event, error)
 	// Log yields the topic's delivery log behind a cursor, as it was when the
 	// iteration began; the zero cursor is its start. A cursor of another log is
 	// types.ErrInvalidCursor.
 	Log(topic types.TopicID, after types.Cursor) iter.Seq2[types.Entry, error]
+
+	// At returns the CIDs of the events with these numbers in the topic's
+	// delivery log; types.ErrNotFound if there is none with one of them.
+	At(topic types.TopicID, numbers []uint64) ([]cid.Cid, error)
 
 	// Missing returns those of cids that are not integrated in the topic.
 	Missing(topic types.TopicID, cids []cid.Cid) ([]cid.Cid, error)

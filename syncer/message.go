@@ -29,21 +29,6 @@ func parseOptionalHash(b []byte) (*types.Hash, error) {
 	return &h, err
 }
 
-func parseHashes(list [][]byte) ([]types.Hash, error) {
-	if len(list) > maxKnown {
-		return nil, offencef("%d known hashes, limit %d", len(list), maxKnown)
-	}
-	hashes := make([]types.Hash, 0, len(list))
-	for _, b := range list {
-		h, err := parseHash(b)
-		if err != nil {
-			return nil, err
-		}
-		hashes = append(hashes, h)
-	}
-	return hashes, nil
-}
-
 func parseCID(b []byte) (cid.Cid, error) {
 	c, err := types.CastCID(b)
 	if err != nil {
@@ -106,6 +91,18 @@ func parseEvent(m *pb.Event, topic types.TopicID) (*types.Event, error) {
 		return nil, offencef("event %s is of topic %s", e.CID, e.Topic)
 	}
 	return e, nil
+}
+
+func parseEvents(list []*pb.Event, topic types.TopicID) ([]*types.Event, error) {
+	events := make([]*types.Event, 0, len(list))
+	for _, m := range list {
+		e, err := parseEvent(m, topic)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+	return events, nil
 }
 
 // headsQuery is a question about one topic.
@@ -185,6 +182,40 @@ func (r pullRequest) message() *pb.Request {
 		m.LogId, m.After = r.logID[:], positionMessage(r.after)
 	}
 	return &pb.Request{Request: &pb.Request_Pull{Pull: m}}
+}
+
+// ancestorsRequest asks for what wants have among their ancestors, themselves
+// included, and stops have not.
+type ancestorsRequest struct {
+	topic        types.TopicID
+	wants, stops []cid.Cid
+}
+
+func parseAncestorsRequest(m *pb.AncestorsRequest) (ancestorsRequest, error) {
+	var r ancestorsRequest
+	var err error
+	if r.topic, err = parseCID(m.GetTopic()); err != nil {
+		return r, err
+	}
+	if r.wants, err = parseCIDs(m.GetWants(), maxWants); err != nil {
+		return r, err
+	}
+	if len(r.wants) == 0 {
+		return r, offencef("Ancestors without a want")
+	}
+	r.stops, err = parseCIDs(m.GetStops(), maxStops)
+	return r, err
+}
+
+func (r ancestorsRequest) message() *pb.Request {
+	m := &pb.AncestorsRequest{Topic: r.topic.Bytes()}
+	for _, c := range r.wants {
+		m.Wants = append(m.Wants, c.Bytes())
+	}
+	for _, c := range r.stops {
+		m.Stops = append(m.Stops, c.Bytes())
+	}
+	return &pb.Request{Request: &pb.Request_Ancestors{Ancestors: m}}
 }
 
 // offer is a peer's claim to have heads.
@@ -267,26 +298,4 @@ func parseHeadsAnswer(m *pb.HeadsAnswer) (headsPage, error) {
 		return p, offencef("heads are not sorted")
 	}
 	return p, nil
-}
-
-// leaf is one topic of a digest.
-type leaf struct{ key, heads types.Hash }
-
-func parseLeaves(list []*pb.Leaf) ([]leaf, error) {
-	if len(list) > maxPageLeaves {
-		return nil, offencef("%d leaves in a frame, limit %d", len(list), maxPageLeaves)
-	}
-	leaves := make([]leaf, 0, len(list))
-	for _, m := range list {
-		key, err := parseHash(m.GetKey())
-		if err != nil {
-			return nil, err
-		}
-		heads, err := parseHash(m.GetHeadsHash())
-		if err != nil {
-			return nil, err
-		}
-		leaves = append(leaves, leaf{key: key, heads: heads})
-	}
-	return leaves, nil
 }

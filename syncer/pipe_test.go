@@ -192,14 +192,24 @@ type request struct {
 }
 
 func newPipes(t testing.TB, iv syncer.Intervals, locals []*syncertest.Local) *pipes {
+	return newPipesWith(t, iv, locals, nil)
+}
+
+func newPipesWith(t testing.TB, iv syncer.Intervals, locals []*syncertest.Local, f syncer.Finder) *pipes {
 	n := &pipes{iv: iv, locals: locals, up: make(map[[2]types.PeerID]bool)}
 	for i, l := range locals {
-		c := syncer.Config{Local: l, Log: testLog(t), Intervals: iv}
+		c := syncer.Config{Local: l, Log: testLog(t), Intervals: iv, Finder: f}
 		n.list = append(n.list, syncer.NewOn(c, func(_ context.Context, to types.PeerID) (syncer.Stream, error) {
 			return n.dial(i, to)
 		}))
 	}
 	return n
+}
+
+func (n *pipes) setRelay(f func(to types.PeerID, st syncer.Stream) syncer.Stream) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.relay = f
 }
 
 func (n *pipes) dial(from int, to types.PeerID) (syncer.Stream, error) {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -24,6 +26,41 @@ type positions struct {
 
 	mu     sync.Mutex
 	topics map[types.TopicID][]position // the last used last
+	shared map[types.TopicID]map[types.PeerID][]cid.Cid
+}
+
+func newPositions(local Local) *positions {
+	return &positions{
+		local:  local,
+		topics: make(map[types.TopicID][]position),
+		shared: make(map[types.TopicID]map[types.PeerID][]cid.Cid),
+	}
+}
+
+// share remembers heads that the peer and this node have both integrated, until
+// the process ends or others were shared.
+func (p *positions) share(topic types.TopicID, peer types.PeerID, heads []cid.Cid) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	peers := p.shared[topic]
+	if peers == nil {
+		peers = make(map[types.PeerID][]cid.Cid)
+		p.shared[topic] = peers
+	}
+	if _, known := peers[peer]; !known && len(peers) >= maxPositions {
+		for other := range peers { // whichever
+			delete(peers, other)
+			break
+		}
+	}
+	peers[peer] = slices.Clone(heads[:min(len(heads), maxShared)])
+}
+
+// sharedWith returns the heads last shared with the peer.
+func (p *positions) sharedWith(topic types.TopicID, peer types.PeerID) []cid.Cid {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shared[topic][peer]
 }
 
 // positionsKey is the key of a topic's positions in the store.
@@ -70,6 +107,7 @@ func (p *positions) drop(topic types.TopicID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.topics, topic)
+	delete(p.shared, topic)
 }
 
 // save makes the topic's positions durable.

@@ -139,15 +139,11 @@ func (p *puller) take(ctx context.Context, page *pb.PullAnswer) ([]cid.Cid, erro
 	if p.asCIDs {
 		return parseCIDs(page.GetCids(), maxPageCIDs)
 	}
-	events := make([]*types.Event, 0, len(page.GetEvents()))
-	for _, m := range page.GetEvents() {
-		e, err := parseEvent(m, p.topic)
-		if err != nil {
-			return nil, err
-		}
-		events = append(events, e)
+	events, err := parseEvents(page.GetEvents(), p.topic)
+	if err != nil {
+		return nil, err
 	}
-	missing, err := p.missing(events)
+	missing, err := p.s.missingOf(p.topic, events)
 	if err != nil {
 		return nil, err
 	}
@@ -159,13 +155,13 @@ func (p *puller) take(ctx context.Context, page *pb.PullAnswer) ([]cid.Cid, erro
 	return nil, p.line.mark(ctx, p.at, len(events))
 }
 
-// missing returns those of events that are not integrated here, in order.
-func (p *puller) missing(events []*types.Event) ([]*types.Event, error) {
+// missingOf returns those of events that are not integrated here, in order.
+func (s *Syncer) missingOf(topic types.TopicID, events []*types.Event) ([]*types.Event, error) {
 	cids := make([]cid.Cid, len(events))
 	for i, e := range events {
 		cids[i] = e.CID
 	}
-	wanted, err := p.wanted(cids)
+	wanted, err := s.wanted(topic, cids)
 	if err != nil {
 		return nil, err
 	}
@@ -178,8 +174,8 @@ func (p *puller) missing(events []*types.Event) ([]*types.Event, error) {
 	return kept, nil
 }
 
-func (p *puller) wanted(cids []cid.Cid) (map[cid.Cid]bool, error) {
-	missing, err := p.s.local.Missing(p.topic, cids)
+func (s *Syncer) wanted(topic types.TopicID, cids []cid.Cid) (map[cid.Cid]bool, error) {
+	missing, err := s.local.Missing(topic, cids)
 	if err != nil {
 		return nil, fmt.Errorf("look for events: %w", err)
 	}
@@ -193,7 +189,7 @@ func (p *puller) wanted(cids []cid.Cid) (map[cid.Cid]bool, error) {
 // fetchMissing fetches the events of a piece of the log that are missing here,
 // in log order.
 func (p *puller) fetchMissing(ctx context.Context, cids []cid.Cid) error {
-	wanted, err := p.wanted(cids)
+	wanted, err := p.s.wanted(p.topic, cids)
 	if err != nil {
 		return err
 	}

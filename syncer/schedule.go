@@ -60,6 +60,7 @@ func (s *Syncer) dispatch(now time.Time) time.Duration {
 		}
 		s.startLanes(p, now)
 	}
+	s.startClimbs(now, sooner)
 	// What is due now has no lane free: the lane that ends looks again.
 	if !next.After(now) {
 		next = now.Add(s.iv.Compare)
@@ -177,6 +178,9 @@ func (s *Syncer) disconnected(id types.PeerID) {
 	delete(s.peers, id)
 	for _, r := range p.replicas {
 		p.forget(r)
+		if r.held && r.topic.holders() < fewReplicas {
+			s.climbAt(r.topic, time.Now().Add(jitter(s.iv.Lookup, 4)), needOne)
+		}
 	}
 	s.notifyAll()
 }
@@ -213,6 +217,7 @@ func (s *Syncer) askOthers(t *topic, but *replica, when time.Time) {
 	}
 	if !found {
 		s.probe(t, when)
+		s.climbAt(t, when.Add(s.iv.Compare), needAll) // if that finds no one either
 	}
 }
 

@@ -95,13 +95,21 @@ func (v *server) turnAway(ctx context.Context) error {
 func (v *server) answer(ctx context.Context, m *pb.Request) error {
 	switch r := m.GetRequest().(type) {
 	case *pb.Request_Status:
-		return v.status(ctx, r.Status)
+		return v.status(ctx)
 	case *pb.Request_Heads:
 		return v.heads(ctx, r.Heads)
 	case *pb.Request_Events:
 		return v.events(ctx, r.Events)
 	case *pb.Request_Pull:
 		return v.pull(ctx, r.Pull)
+	case *pb.Request_Changes:
+		return v.changes(ctx, r.Changes)
+	case *pb.Request_Digest:
+		return v.digest(ctx, r.Digest)
+	case *pb.Request_Ancestors:
+		return v.ancestors(ctx, r.Ancestors)
+	case *pb.Request_Locate:
+		return v.locate(ctx, r.Locate)
 	case *pb.Request_Offer:
 		return v.offer(r.Offer)
 	}
@@ -140,42 +148,6 @@ func (v *server) failed(ctx context.Context, topic types.TopicID, err error) err
 	}
 	v.s.log.Error("serve topic", "peer", v.peer, "topic", topic, "err", err)
 	return v.fail(ctx, pb.Error_CODE_INTERNAL, "the server failed")
-}
-
-// status answers with the digest, and its leaves unless the peer knows the
-// root.
-func (v *server) status(ctx context.Context, m *pb.StatusRequest) error {
-	known, err := parseHashes(m.GetKnownRoots())
-	if err != nil {
-		return err
-	}
-	list := v.s.leaves()
-	logID := v.s.local.LogID()
-	a := &pb.StatusAnswer{Root: list.root[:], LogId: logID[:], Topics: uint64(len(list.leaves))}
-	leaves := list.leaves
-	for _, k := range known {
-		if k == list.root {
-			leaves = nil
-		}
-	}
-	for {
-		n := min(len(leaves), maxPageLeaves)
-		for i := range leaves[:n] {
-			a.Leaves = append(a.Leaves, &pb.Leaf{Key: leaves[i].key[:], HeadsHash: leaves[i].heads[:]})
-		}
-		leaves = leaves[n:]
-		more := len(leaves) > 0
-		if err := v.write(ctx, &pb.Response{More: more, Answer: &pb.Response_Status{Status: a}}); err != nil || !more {
-			return err
-		}
-		a = new(pb.StatusAnswer)
-	}
-}
-
-func (s *Syncer) leaves() *leafList {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.digest.snapshot()
 }
 
 // heads answers for each topic asked about.

@@ -198,26 +198,6 @@ func TestHeadsPages(t *testing.T) {
 	}
 }
 
-func TestStatusList(t *testing.T) {
-	v := newServed(t, syncer.Limits{})
-	for i := range 5000 {
-		v.s.Add(types.CIDOf(types.Hash{0: byte(i), 1: byte(i >> 8)}), types.Hash{})
-	}
-	list := v.ask(&pb.Request{Request: &pb.Request_Status{Status: &pb.StatusRequest{}}})
-	n := 0
-	for _, r := range list {
-		n += len(r.GetStatus().GetLeaves())
-	}
-	head := list[0].GetStatus()
-	if n != 5001 || head.Topics != 5001 || len(list) != 2 {
-		t.Errorf("%d leaves of %d in %d frames, want 5001 in 2", n, head.Topics, len(list))
-	}
-	list = v.ask(&pb.Request{Request: &pb.Request_Status{Status: &pb.StatusRequest{KnownRoots: [][]byte{head.Root}}}})
-	if len(list) != 1 || len(list[0].GetStatus().GetLeaves()) != 0 {
-		t.Error("the list comes although its root is known")
-	}
-}
-
 // TestUnsupported: a request of a later release gets a clear answer, and the
 // stream goes on.
 func TestUnsupported(t *testing.T) {
@@ -225,7 +205,7 @@ func TestUnsupported(t *testing.T) {
 	st, _ := v.open("peer")
 	defer st.Close()
 	for range 3 {
-		if _, err := st.Write([]byte{3, 6<<3 | 2, 1, 0}); err != nil { // field 6, of one byte
+		if _, err := st.Write([]byte{3, 15<<3 | 2, 1, 0}); err != nil { // field 15, of one byte
 			t.Fatal(err)
 		}
 		m := new(pb.Response)
@@ -249,9 +229,20 @@ func TestBadRequests(t *testing.T) {
 		"too many topics":     {Request: &pb.Request_Heads{Heads: &pb.HeadsRequest{Queries: slices.Repeat([]*pb.HeadsQuery{{Topic: topic}}, 65)}}},
 		"no topics":           {Request: &pb.Request_Heads{Heads: &pb.HeadsRequest{}}},
 		"short hash":          {Request: &pb.Request_Heads{Heads: &pb.HeadsRequest{Queries: []*pb.HeadsQuery{{Topic: topic, OwnHash: []byte{1}}}}}},
-		"too many roots":      {Request: &pb.Request_Status{Status: &pb.StatusRequest{KnownRoots: slices.Repeat([][]byte{topic[:32]}, 3)}}},
+		"short change id":     {Request: &pb.Request_Changes{Changes: &pb.ChangesRequest{ChangeId: topic[:15]}}},
+		"no subtrees":         {Request: &pb.Request_Digest{Digest: &pb.DigestRequest{}}},
+		"too many subtrees":   {Request: &pb.Request_Digest{Digest: &pb.DigestRequest{Subtrees: slices.Repeat([]*pb.Subtree{{}}, 33)}}},
+		"no nibble":           {Request: &pb.Request_Digest{Digest: &pb.DigestRequest{Subtrees: []*pb.Subtree{{Prefix: []byte{16}}}}}},
+		"long prefix":         {Request: &pb.Request_Digest{Digest: &pb.DigestRequest{Subtrees: []*pb.Subtree{{Prefix: make([]byte, 63)}}}}},
+		"missing hashes":      {Request: &pb.Request_Digest{Digest: &pb.DigestRequest{Subtrees: []*pb.Subtree{{Bitmap: 3, Hashes: topic[:32]}}}}},
+		"leaves in a request": {Request: &pb.Request_Digest{Digest: &pb.DigestRequest{Subtrees: []*pb.Subtree{{Leaves: []*pb.Leaf{{Key: topic[:32], HeadsHash: topic[:32]}}}}}}},
 		"position, no log id": {Request: &pb.Request_Pull{Pull: &pb.PullRequest{Topic: topic, After: &pb.Position{Number: 1, Hash: topic[:8]}}}},
 		"position, no hash":   {Request: &pb.Request_Pull{Pull: &pb.PullRequest{Topic: topic, LogId: topic[:16], After: &pb.Position{Number: 1}}}},
+		"no wants":            {Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: topic}}},
+		"too many wants":      {Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: topic, Wants: cids[:33]}}},
+		"too many stops":      {Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: topic, Wants: cids[:1], Stops: cids[:65]}}},
+		"too many hops":       {Request: &pb.Request_Locate{Locate: &pb.LocateRequest{Topic: topic, Nonce: topic[:16], Hops: 5}}},
+		"short nonce":         {Request: &pb.Request_Locate{Locate: &pb.LocateRequest{Topic: topic, Nonce: topic[:15]}}},
 		"too many heads":      {Request: &pb.Request_Offer{Offer: &pb.Offer{Topic: topic, HeadsHash: topic[:32], Heads: cids[:33]}}},
 	} {
 		list := v.ask(m)

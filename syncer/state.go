@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"container/list"
 	"context"
 	"time"
 
@@ -18,6 +19,10 @@ type topic struct {
 	changed  time.Time  // when heads last changed
 	probed   time.Time  // when all peers were last asked about it
 	replicas map[*peer]*replica
+	number   uint64        // of the last change
+	removed  bool          // from this node
+	element  *list.Element // in the changes; nil: that long ago
+	ladder   ladder
 	transfer *replica              // the one that is fetched from; nil: none
 	waiting  map[*replica]struct{} // for transfer to end
 	trouble  *trouble              // nil: none yet
@@ -27,6 +32,8 @@ type topic struct {
 type trouble struct {
 	claims    map[cid.Cid]*claim
 	lastError string
+	rungs     []Rung // of the last climb, if it failed
+	climbed   time.Time
 }
 
 // claim is a head that a peer says it has and that is not integrated here.
@@ -47,11 +54,14 @@ type replica struct {
 	settled  types.Hash // the last claimed one all of whose heads are integrated here
 	asked    time.Time  // when the last comparison began
 	lastSync time.Time  // when settled was found to be so
-	exchange uint64     // the peer's last exchange that named the topic
 
 	failures  int       // in a row
 	notBefore time.Time // the back-off after them
 	unproven  bool      // the last failure was a claim that the peer does not serve
+
+	failedHere bool   // the last failure was this node's own
+	said       string // why the last comparison failed; empty: it did not
+	rounds     uint64 // comparisons that have ended
 
 	queued  bool      // in peer.queue
 	running bool      // a lane is at it
@@ -61,6 +71,15 @@ type replica struct {
 
 // inSync reports whether all that the peer last claimed is integrated here.
 func (r *replica) inSync() bool { return r.held && !r.lastSync.IsZero() && r.heads == r.settled }
+
+// confirmedSync is when the peer's copy was last found in sync: by itself, or as
+// one of those that did not change since.
+func (r *replica) confirmedSync() time.Time {
+	if r.inSync() {
+		return later(r.lastSync, r.peer.confirmed)
+	}
+	return r.lastSync
+}
 
 // hold notes that the peer has the topic, also if it had not when last asked.
 func (r *replica) hold() {
@@ -84,11 +103,12 @@ type peer struct {
 	exchanged   bool      // the first exchange about all topics has ended
 	exchangeDue time.Time // the next one
 	exchanging  bool
-	exchange    uint64 // number of the last one begun
-	failures    int    // of exchanges in a row
-	// walkedOwn and walkedTheirs are roots whose lists were compared without
-	// finding anything to fetch.
-	walkedOwn, walkedTheirs types.Hash
+	failures    int // of exchanges in a row
+	// seen is the last change of the peer's that replicas tell of; its zero value
+	// is before the first exchange. confirmed is when the peer last said that
+	// there was none since.
+	seen      change
+	confirmed time.Time
 
 	offers   map[*topic]struct{} // to be told of new heads
 	offerDue time.Time           // not before
@@ -133,7 +153,6 @@ func (p *peer) nextJob(now time.Time, iv Intervals) (job, bool) {
 	}
 	if !p.exchanging && !now.Before(p.exchangeDue) {
 		p.exchanging = true
-		p.exchange++
 		return job{exchange: true}, true
 	}
 	for len(p.queue) > 0 {

@@ -35,6 +35,8 @@ type TopicStatus struct {
 	Missing   []Missing    // what replicas claim and have not served, oldest first
 	Offenders []Offence    // what peers did wrong in this topic or before they named one, last first
 	LastError string       // of the last exchange that failed, until one succeeds
+	Rungs     []Rung       // of the last climb of the fetch ladder, if nobody helped
+	Climbed   time.Time    // when that was
 }
 
 // ReplicaStatus is what is known of a connected peer's copy of a topic.
@@ -138,7 +140,7 @@ func (t *topic) status() TopicStatus {
 			InSync:    r.inSync(),
 			Paused:    r.paused,
 			Unproven:  r.unproven,
-			LastSync:  r.lastSync,
+			LastSync:  r.confirmedSync(),
 			HeadsHash: r.heads,
 		})
 	}
@@ -150,6 +152,7 @@ func (t *topic) status() TopicStatus {
 		return st
 	}
 	st.LastError = t.trouble.lastError
+	st.Rungs, st.Climbed = slices.Clone(t.trouble.rungs), t.trouble.climbed
 	for c, entry := range t.trouble.claims {
 		st.Missing = append(st.Missing, Missing{CID: c, Since: entry.since, Asked: slices.Clone(entry.asked)})
 	}
@@ -195,10 +198,16 @@ func (s *Syncer) judge(t *topic, st TopicStatus) (State, string) {
 			return StateSyncing, fmt.Sprintf("comparing with %d newly connected peers", n)
 		}
 		return StateSynced, fmt.Sprintf("all that %d connected replicas have is integrated%s", in, rest)
+	case failing+unproven > 0 && t.ladder.stalled:
+		return StateStalled, "nobody gave what is missing: " + rungsText(st.Rungs)
 	case failing+unproven > 0:
-		return StateStalled, fmt.Sprintf("none of %d connected replicas gave what is missing: %s", len(st.Replicas), st.LastError)
+		return StateBehind, fmt.Sprintf("none of %d connected replicas gave what is missing, looking for others: %s", len(st.Replicas), st.LastError)
 	case s.newcomers() > 0:
 		return StateSyncing, fmt.Sprintf("comparing with %d newly connected peers", s.newcomers())
+	case t.ladder.hinted != 0 && t.ladder.stalled:
+		return StateStalled, "gossip shows events that nobody gave: " + rungsText(st.Rungs)
+	case t.ladder.hinted != 0:
+		return StateBehind, "gossip shows events that are not here, looking for replicas"
 	case paused > 0:
 		return StateAlone, fmt.Sprintf("%d connected replicas, all paused", paused)
 	}

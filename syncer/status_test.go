@@ -21,13 +21,13 @@ func TestJudge(t *testing.T) {
 		"in sync":                   {[]replica{in, in}, StateSynced},
 		"one has something new":     {[]replica{in, behind}, StateBehind},
 		"one fails":                 {[]replica{in, failing}, StateBehind},
-		"all fail":                  {[]replica{failing, failing}, StateStalled},
+		"all fail":                  {[]replica{failing, failing}, StateBehind},
 		"one claims without proof":  {[]replica{in, unproven}, StateSynced},
-		"all claim without proof":   {[]replica{unproven}, StateStalled},
+		"all claim without proof":   {[]replica{unproven}, StateBehind},
 		"one is paused":             {[]replica{in, paused}, StateSynced},
 		"all are paused":            {[]replica{paused}, StateAlone},
 		"paused, the other behind":  {[]replica{paused, behind}, StateBehind},
-		"fails, the other unproven": {[]replica{failing, unproven}, StateStalled},
+		"fails, the other unproven": {[]replica{failing, unproven}, StateBehind},
 	} {
 		s := newSyncer(Config{})
 		top := &topic{replicas: make(map[*peer]*replica)}
@@ -38,6 +38,15 @@ func TestJudge(t *testing.T) {
 		}
 		if got, reason := s.judge(top, top.status()); got != tt.want || reason == "" {
 			t.Errorf("%s: %s (%s), want %s", name, got, reason, tt.want)
+		}
+		// A climb in vain makes the difference where nobody helps.
+		top.ladder.stalled = true
+		want := tt.want
+		if top.helpless() {
+			want = StateStalled
+		}
+		if got, reason := s.judge(top, top.status()); got != want || reason == "" {
+			t.Errorf("%s, after a climb: %s (%s), want %s", name, got, reason, want)
 		}
 	}
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	corepeer "github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -17,6 +19,7 @@ import (
 type Config struct {
 	Host      host.Host    // carries the protocol; its owner closes it after Run
 	Local     Local        // the node's replicas
+	Finder    Finder       // looks further than the connected peers; nil: nobody does
 	Network   string       // peers of another one are neither served nor asked; at most 64 bytes
 	Log       *slog.Logger // nil: none
 	Intervals Intervals    // the zero value is the default
@@ -38,6 +41,9 @@ type Syncer struct {
 	count counters
 	done  func(took time.Duration) // of a transfer; never nil
 	dial  func(context.Context, types.PeerID) (stream, error)
+	meet  func(context.Context, corepeer.AddrInfo) error // connects, and makes a peer of who it is
+	self  func() corepeer.AddrInfo                       // where this node can be reached
+	find  Finder
 
 	ctx    context.Context // of every task; done when Run's is
 	cancel context.CancelFunc
@@ -45,6 +51,8 @@ type Syncer struct {
 	wake      chan struct{}  // asks the scheduler to look again; holds one
 	tasks     sync.WaitGroup // lanes and served streams
 	positions *positions
+	searches  *searches
+	walks     chan struct{} // holds one for each answer to Ancestors being found out
 
 	mu       sync.Mutex
 	running  bool
@@ -52,9 +60,11 @@ type Syncer struct {
 	armed    time.Time // when the scheduler looks next
 	topics   map[types.TopicID]*topic
 	digest   digest
+	changes  changes
 	peers    map[types.PeerID]*peer
 	offences offences
 	watchers map[types.TopicID]chan struct{}
+	climbs   climbs
 }
 
 // New returns a syncer that does nothing before Run.
@@ -63,7 +73,8 @@ func New(c Config) (*Syncer, error) {
 		return nil, fmt.Errorf("%w: a syncer needs a host and a local", types.ErrInvalidArgument)
 	}
 	s := newSyncer(c)
-	s.host, s.dial = c.Host, s.openStream
+	s.host, s.dial, s.meet = c.Host, s.openStream, s.connectTo
+	s.self = func() corepeer.AddrInfo { return *host.InfoFromHost(c.Host) }
 	return s, nil
 }
 
@@ -82,12 +93,17 @@ func newSyncer(c Config) *Syncer {
 		net:       c.Network,
 		log:       c.Log,
 		iv:        c.Intervals.withDefaults(),
+		self:      func() corepeer.AddrInfo { return corepeer.AddrInfo{} },
+		find:      c.Finder,
+		searches:  newSearches(),
 		quota:     newQuota(c.Limits.withDefaults()),
 		done:      c.Synced,
 		wake:      make(chan struct{}, 1),
-		positions: &positions{local: c.Local, topics: make(map[types.TopicID][]position)},
+		positions: newPositions(c.Local),
+		walks:     make(chan struct{}, maxWalks),
 		topics:    make(map[types.TopicID]*topic),
 		digest:    digest{topics: make(map[types.Hash]*topic)},
+		changes:   newChanges(),
 		peers:     make(map[types.PeerID]*peer),
 		offences:  make(offences),
 		watchers:  make(map[types.TopicID]chan struct{}),
@@ -156,7 +172,13 @@ func (s *Syncer) Add(id types.TopicID, heads types.Hash) {
 	t := &topic{id: id, key: topicKey(id), heads: heads, replicas: make(map[*peer]*replica)}
 	s.topics[id] = t
 	s.digest.set(t)
-	s.probe(t, time.Now())
+	s.changes.add(t)
+	now := time.Now()
+	s.probe(t, now)
+	if !s.running { // a start, with all topics at once
+		now = now.Add(mathrand.N(time.Duration(len(s.topics)) * lookupSpread))
+	}
+	s.climbAt(t, now, needOne)
 	s.notify(id)
 }
 
@@ -169,7 +191,10 @@ func (s *Syncer) Remove(id types.TopicID) {
 		return
 	}
 	delete(s.topics, id)
+	t.removed = true
+	s.climbs.remove(t)
 	s.digest.remove(t)
+	s.changes.add(t)
 	s.positions.drop(id)
 	for p, r := range t.replicas {
 		p.forget(r)
@@ -190,7 +215,10 @@ func (s *Syncer) Changed(id types.TopicID, heads types.Hash, backfilled bool) {
 	}
 	now := time.Now()
 	t.heads, t.changed = heads, now
+	t.ladder.hinted = 0
+	s.stir(t, now)
 	s.digest.set(t)
+	s.changes.add(t)
 	for p, r := range t.replicas {
 		if !r.held || r.heads == heads {
 			continue
@@ -215,7 +243,11 @@ func (s *Syncer) Sync(id types.TopicID, from types.PeerID) {
 	if t == nil {
 		return
 	}
-	soon := time.Now().Add(s.iv.Settle)
+	now := time.Now()
+	soon := now.Add(s.iv.Settle)
+	if t.ladder.hinted == 0 {
+		t.ladder.hinted = at(now)
+	}
 	p := s.peers[from]
 	if p == nil {
 		s.askOthers(t, nil, soon)
@@ -235,6 +267,11 @@ func (s *Syncer) Sync(id types.TopicID, from types.PeerID) {
 func (s *Syncer) Watch(id types.TopicID) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.watch(id)
+}
+
+// watch is Watch for a caller who holds s.mu.
+func (s *Syncer) watch(id types.TopicID) <-chan struct{} {
 	c := s.watchers[id]
 	if c == nil {
 		c = make(chan struct{})

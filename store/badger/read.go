@@ -164,6 +164,33 @@ func (s *Store) Log(topic types.TopicID, after types.Cursor) iter.Seq2[types.Ent
 	}
 }
 
+// At returns the CIDs of the events that have these numbers in the topic's
+// delivery log; types.ErrNotFound if there is none with one of them.
+func (s *Store) At(topic types.TopicID, numbers []uint64) ([]cid.Cid, error) {
+	cids := make([]cid.Cid, 0, len(numbers))
+	err := s.view(func(txn *badger.Txn) error {
+		no, state, err := findLog(transaction{txn}, topic)
+		if err != nil {
+			return err
+		}
+		for _, number := range numbers {
+			if number == 0 || number > state.count {
+				return fmt.Errorf("%w: event %d of %d", types.ErrNotFound, number, state.count)
+			}
+			entry, err := readEntry(txn, no, number)
+			if err != nil {
+				return err
+			}
+			cids = append(cids, entry.CID())
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	return cids, nil
+}
+
 // checkCursor compares a cursor with the log of topic, which has end events.
 func (s *Store) checkCursor(txn *badger.Txn, no topicNo, topic types.TopicID, c types.Cursor, end uint64) error {
 	if c == (types.Cursor{}) {

@@ -90,6 +90,23 @@ func (s *Store) snapshot(id types.TopicID) (log []*types.Event, hashes []types.R
 	return log, hashes, err
 }
 
+// At returns the CIDs of the events that have these numbers in the topic's
+// delivery log; types.ErrNotFound if there is none with one of them.
+func (s *Store) At(id types.TopicID, numbers []uint64) ([]cid.Cid, error) {
+	log, _, err := s.snapshot(id)
+	if err != nil {
+		return nil, err
+	}
+	cids := make([]cid.Cid, 0, len(numbers))
+	for _, number := range numbers {
+		if number == 0 || number > uint64(len(log)) {
+			return nil, fmt.Errorf("read log: %w: event %d of %d", types.ErrNotFound, number, len(log))
+		}
+		cids = append(cids, log[number-1].CID)
+	}
+	return cids, nil
+}
+
 // Query yields the selected events in canonical order, as of the first step. An
 // After that the topic does not hold, and a topic that is not held, are
 // types.ErrNotFound.

@@ -92,6 +92,25 @@ func testLog(d *disk) {
 	wantError(d, err, types.ErrNotFound)
 }
 
+func testAt(d *disk) {
+	dag := d.joined("topic", 2)
+	dag.Grow(d.store, 700)
+	numbers := []uint64{700, 1, 350, 350}
+	cids, err := d.store.At(dag.Topic(), numbers)
+	must(d, err)
+	for i, number := range numbers {
+		if cids[i] != dag.Events[number-1].CID {
+			d.Errorf("event %d is %s, want %s", number, cids[i], dag.Events[number-1].CID)
+		}
+	}
+	for _, number := range []uint64{0, 701, 1 << 63} {
+		_, err := d.store.At(dag.Topic(), []uint64{number})
+		wantError(d, err, types.ErrNotFound)
+	}
+	_, err = d.store.At(NewDAG(d, d.rng, "unknown", 1).Topic(), []uint64{1})
+	wantError(d, err, types.ErrNotFound)
+}
+
 // A loop sees the log as it was when the loop began.
 func testLogSnapshot(d *disk) {
 	dag := d.joined("topic", 2)

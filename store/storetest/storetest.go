@@ -28,6 +28,7 @@ type Store interface {
 	Commit(batch *types.Batch) error
 	Get(cids []cid.Cid) ([]*types.Event, error)
 	Log(topic types.TopicID, after types.Cursor) iter.Seq2[types.Entry, error]
+	At(topic types.TopicID, numbers []uint64) ([]cid.Cid, error)
 	Query(topic types.TopicID, q types.Query) iter.Seq2[*types.Event, error]
 	LogID() types.LogID
 	Starts() uint64
@@ -68,6 +69,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"Heights":          testHeights,
 		"Get":              testGet,
 		"Log":              testLog,
+		"At":               testAt,
 		"LogSnapshot":      testLogSnapshot,
 		"LogOwnsBytes":     testLogOwnsBytes,
 		"InvalidCursor":    testInvalidCursor,

@@ -134,7 +134,7 @@ func (x HeadsAnswer_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use HeadsAnswer_State.Descriptor instead.
 func (HeadsAnswer_State) EnumDescriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{9, 0}
+	return file_sync_proto_rawDescGZIP(), []int{14, 0}
 }
 
 type Item_Outcome int32
@@ -186,7 +186,7 @@ func (x Item_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Item_Outcome.Descriptor instead.
 func (Item_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{13, 0}
+	return file_sync_proto_rawDescGZIP(), []int{18, 0}
 }
 
 type Request struct {
@@ -200,6 +200,10 @@ type Request struct {
 	//	*Request_Events
 	//	*Request_Pull
 	//	*Request_Offer
+	//	*Request_Changes
+	//	*Request_Digest
+	//	*Request_Ancestors
+	//	*Request_Locate
 	Request isRequest_Request `protobuf_oneof:"request"`
 	// The asker's network: a server of another one answers UNSUPPORTED and ends
 	// the stream.
@@ -290,6 +294,42 @@ func (x *Request) GetOffer() *Offer {
 	return nil
 }
 
+func (x *Request) GetChanges() *ChangesRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_Changes); ok {
+			return x.Changes
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetDigest() *DigestRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_Digest); ok {
+			return x.Digest
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetAncestors() *AncestorsRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_Ancestors); ok {
+			return x.Ancestors
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetLocate() *LocateRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_Locate); ok {
+			return x.Locate
+		}
+	}
+	return nil
+}
+
 func (x *Request) GetNetwork() string {
 	if x != nil {
 		return x.Network
@@ -321,6 +361,22 @@ type Request_Offer struct {
 	Offer *Offer `protobuf:"bytes,5,opt,name=offer,proto3,oneof"` // has no answer
 }
 
+type Request_Changes struct {
+	Changes *ChangesRequest `protobuf:"bytes,6,opt,name=changes,proto3,oneof"`
+}
+
+type Request_Digest struct {
+	Digest *DigestRequest `protobuf:"bytes,7,opt,name=digest,proto3,oneof"`
+}
+
+type Request_Ancestors struct {
+	Ancestors *AncestorsRequest `protobuf:"bytes,8,opt,name=ancestors,proto3,oneof"`
+}
+
+type Request_Locate struct {
+	Locate *LocateRequest `protobuf:"bytes,10,opt,name=locate,proto3,oneof"`
+}
+
 func (*Request_Status) isRequest_Request() {}
 
 func (*Request_Heads) isRequest_Request() {}
@@ -330,6 +386,14 @@ func (*Request_Events) isRequest_Request() {}
 func (*Request_Pull) isRequest_Request() {}
 
 func (*Request_Offer) isRequest_Request() {}
+
+func (*Request_Changes) isRequest_Request() {}
+
+func (*Request_Digest) isRequest_Request() {}
+
+func (*Request_Ancestors) isRequest_Request() {}
+
+func (*Request_Locate) isRequest_Request() {}
 
 type Response struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -341,6 +405,10 @@ type Response struct {
 	//	*Response_Heads
 	//	*Response_Events
 	//	*Response_Pull
+	//	*Response_Changes
+	//	*Response_Digest
+	//	*Response_Ancestors
+	//	*Response_Locate
 	Answer        isResponse_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -435,6 +503,42 @@ func (x *Response) GetPull() *PullAnswer {
 	return nil
 }
 
+func (x *Response) GetChanges() *ChangesAnswer {
+	if x != nil {
+		if x, ok := x.Answer.(*Response_Changes); ok {
+			return x.Changes
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetDigest() *DigestAnswer {
+	if x != nil {
+		if x, ok := x.Answer.(*Response_Digest); ok {
+			return x.Digest
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetAncestors() *AncestorsAnswer {
+	if x != nil {
+		if x, ok := x.Answer.(*Response_Ancestors); ok {
+			return x.Ancestors
+		}
+	}
+	return nil
+}
+
+func (x *Response) GetLocate() *LocateAnswer {
+	if x != nil {
+		if x, ok := x.Answer.(*Response_Locate); ok {
+			return x.Locate
+		}
+	}
+	return nil
+}
+
 type isResponse_Answer interface {
 	isResponse_Answer()
 }
@@ -459,6 +563,22 @@ type Response_Pull struct {
 	Pull *PullAnswer `protobuf:"bytes,6,opt,name=pull,proto3,oneof"`
 }
 
+type Response_Changes struct {
+	Changes *ChangesAnswer `protobuf:"bytes,7,opt,name=changes,proto3,oneof"`
+}
+
+type Response_Digest struct {
+	Digest *DigestAnswer `protobuf:"bytes,8,opt,name=digest,proto3,oneof"`
+}
+
+type Response_Ancestors struct {
+	Ancestors *AncestorsAnswer `protobuf:"bytes,9,opt,name=ancestors,proto3,oneof"`
+}
+
+type Response_Locate struct {
+	Locate *LocateAnswer `protobuf:"bytes,10,opt,name=locate,proto3,oneof"`
+}
+
 func (*Response_Error) isResponse_Answer() {}
 
 func (*Response_Status) isResponse_Answer() {}
@@ -468,6 +588,14 @@ func (*Response_Heads) isResponse_Answer() {}
 func (*Response_Events) isResponse_Answer() {}
 
 func (*Response_Pull) isResponse_Answer() {}
+
+func (*Response_Changes) isResponse_Answer() {}
+
+func (*Response_Digest) isResponse_Answer() {}
+
+func (*Response_Ancestors) isResponse_Answer() {}
+
+func (*Response_Locate) isResponse_Answer() {}
 
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -577,7 +705,6 @@ func (x *Position) GetHash() []byte {
 
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	KnownRoots    [][]byte               `protobuf:"bytes,1,rep,name=known_roots,json=knownRoots,proto3" json:"known_roots,omitempty"` // the list is left out when the root is among them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -612,19 +739,13 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 	return file_sync_proto_rawDescGZIP(), []int{4}
 }
 
-func (x *StatusRequest) GetKnownRoots() [][]byte {
-	if x != nil {
-		return x.KnownRoots
-	}
-	return nil
-}
-
 type StatusAnswer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Root          []byte                 `protobuf:"bytes,1,opt,name=root,proto3" json:"root,omitempty"`                // first frame only
-	LogId         []byte                 `protobuf:"bytes,2,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"` // first frame only
-	Topics        uint64                 `protobuf:"varint,4,opt,name=topics,proto3" json:"topics,omitempty"`           // leaves in all; first frame only
-	Leaves        []*Leaf                `protobuf:"bytes,5,rep,name=leaves,proto3" json:"leaves,omitempty"`            // sorted by key over the whole answer
+	Root          []byte                 `protobuf:"bytes,1,opt,name=root,proto3" json:"root,omitempty"` // of the digest
+	LogId         []byte                 `protobuf:"bytes,2,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
+	ChangeNumber  uint64                 `protobuf:"varint,3,opt,name=change_number,json=changeNumber,proto3" json:"change_number,omitempty"` // of the last change of a topic
+	Topics        uint64                 `protobuf:"varint,4,opt,name=topics,proto3" json:"topics,omitempty"`                                 // leaves of the digest
+	ChangeId      []byte                 `protobuf:"bytes,5,opt,name=change_id,json=changeId,proto3" json:"change_id,omitempty"`              // that the numbers belong to: 16 bytes, drawn at each start
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -673,6 +794,13 @@ func (x *StatusAnswer) GetLogId() []byte {
 	return nil
 }
 
+func (x *StatusAnswer) GetChangeNumber() uint64 {
+	if x != nil {
+		return x.ChangeNumber
+	}
+	return 0
+}
+
 func (x *StatusAnswer) GetTopics() uint64 {
 	if x != nil {
 		return x.Topics
@@ -680,9 +808,282 @@ func (x *StatusAnswer) GetTopics() uint64 {
 	return 0
 }
 
-func (x *StatusAnswer) GetLeaves() []*Leaf {
+func (x *StatusAnswer) GetChangeId() []byte {
+	if x != nil {
+		return x.ChangeId
+	}
+	return nil
+}
+
+// ChangesRequest asks which topics changed after a change number.
+type ChangesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ChangeId      []byte                 `protobuf:"bytes,1,opt,name=change_id,json=changeId,proto3" json:"change_id,omitempty"`
+	Since         uint64                 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangesRequest) Reset() {
+	*x = ChangesRequest{}
+	mi := &file_sync_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangesRequest) ProtoMessage() {}
+
+func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangesRequest.ProtoReflect.Descriptor instead.
+func (*ChangesRequest) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ChangesRequest) GetChangeId() []byte {
+	if x != nil {
+		return x.ChangeId
+	}
+	return nil
+}
+
+func (x *ChangesRequest) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+type ChangesAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unknown       bool                   `protobuf:"varint,1,opt,name=unknown,proto3" json:"unknown,omitempty"`                               // another id, a greater number, or too long ago: only frame
+	ChangeNumber  uint64                 `protobuf:"varint,2,opt,name=change_number,json=changeNumber,proto3" json:"change_number,omitempty"` // of the last change; the same in each frame
+	Leaves        []*Leaf                `protobuf:"bytes,3,rep,name=leaves,proto3" json:"leaves,omitempty"`                                  // a topic that is no longer held has no heads_hash
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangesAnswer) Reset() {
+	*x = ChangesAnswer{}
+	mi := &file_sync_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangesAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangesAnswer) ProtoMessage() {}
+
+func (x *ChangesAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangesAnswer.ProtoReflect.Descriptor instead.
+func (*ChangesAnswer) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ChangesAnswer) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
+}
+
+func (x *ChangesAnswer) GetChangeNumber() uint64 {
+	if x != nil {
+		return x.ChangeNumber
+	}
+	return 0
+}
+
+func (x *ChangesAnswer) GetLeaves() []*Leaf {
 	if x != nil {
 		return x.Leaves
+	}
+	return nil
+}
+
+// DigestRequest compares parts of the digest.
+type DigestRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subtrees      []*Subtree             `protobuf:"bytes,1,rep,name=subtrees,proto3" json:"subtrees,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DigestRequest) Reset() {
+	*x = DigestRequest{}
+	mi := &file_sync_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DigestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DigestRequest) ProtoMessage() {}
+
+func (x *DigestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DigestRequest.ProtoReflect.Descriptor instead.
+func (*DigestRequest) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DigestRequest) GetSubtrees() []*Subtree {
+	if x != nil {
+		return x.Subtrees
+	}
+	return nil
+}
+
+// Subtree is what lies below a prefix in a digest.
+type Subtree struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        []byte                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`  // a nibble in each byte
+	Bitmap        uint32                 `protobuf:"varint,2,opt,name=bitmap,proto3" json:"bitmap,omitempty"` // bit i: there are keys that go on with nibble i
+	Hashes        []byte                 `protobuf:"bytes,3,opt,name=hashes,proto3" json:"hashes,omitempty"`  // for each of them, lowest first, the hash of what they lead to
+	Leaves        []*Leaf                `protobuf:"bytes,4,rep,name=leaves,proto3" json:"leaves,omitempty"`  // answers only, in place of hashes: all there is, sorted by key
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Subtree) Reset() {
+	*x = Subtree{}
+	mi := &file_sync_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Subtree) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Subtree) ProtoMessage() {}
+
+func (x *Subtree) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Subtree.ProtoReflect.Descriptor instead.
+func (*Subtree) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Subtree) GetPrefix() []byte {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+func (x *Subtree) GetBitmap() uint32 {
+	if x != nil {
+		return x.Bitmap
+	}
+	return 0
+}
+
+func (x *Subtree) GetHashes() []byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+func (x *Subtree) GetLeaves() []*Leaf {
+	if x != nil {
+		return x.Leaves
+	}
+	return nil
+}
+
+// DigestAnswer has a subtree for each child of those asked about that the asker
+// has too, with another hash.
+type DigestAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Subtrees      []*Subtree             `protobuf:"bytes,1,rep,name=subtrees,proto3" json:"subtrees,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DigestAnswer) Reset() {
+	*x = DigestAnswer{}
+	mi := &file_sync_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DigestAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DigestAnswer) ProtoMessage() {}
+
+func (x *DigestAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DigestAnswer.ProtoReflect.Descriptor instead.
+func (*DigestAnswer) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DigestAnswer) GetSubtrees() []*Subtree {
+	if x != nil {
+		return x.Subtrees
 	}
 	return nil
 }
@@ -697,7 +1098,7 @@ type Leaf struct {
 
 func (x *Leaf) Reset() {
 	*x = Leaf{}
-	mi := &file_sync_proto_msgTypes[6]
+	mi := &file_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +1110,7 @@ func (x *Leaf) String() string {
 func (*Leaf) ProtoMessage() {}
 
 func (x *Leaf) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[6]
+	mi := &file_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +1123,7 @@ func (x *Leaf) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leaf.ProtoReflect.Descriptor instead.
 func (*Leaf) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{6}
+	return file_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Leaf) GetKey() []byte {
@@ -748,7 +1149,7 @@ type HeadsRequest struct {
 
 func (x *HeadsRequest) Reset() {
 	*x = HeadsRequest{}
-	mi := &file_sync_proto_msgTypes[7]
+	mi := &file_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +1161,7 @@ func (x *HeadsRequest) String() string {
 func (*HeadsRequest) ProtoMessage() {}
 
 func (x *HeadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[7]
+	mi := &file_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +1174,7 @@ func (x *HeadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadsRequest.ProtoReflect.Descriptor instead.
 func (*HeadsRequest) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{7}
+	return file_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HeadsRequest) GetQueries() []*HeadsQuery {
@@ -796,7 +1197,7 @@ type HeadsQuery struct {
 
 func (x *HeadsQuery) Reset() {
 	*x = HeadsQuery{}
-	mi := &file_sync_proto_msgTypes[8]
+	mi := &file_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +1209,7 @@ func (x *HeadsQuery) String() string {
 func (*HeadsQuery) ProtoMessage() {}
 
 func (x *HeadsQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[8]
+	mi := &file_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +1222,7 @@ func (x *HeadsQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadsQuery.ProtoReflect.Descriptor instead.
 func (*HeadsQuery) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{8}
+	return file_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HeadsQuery) GetTopic() []byte {
@@ -871,7 +1272,7 @@ type HeadsAnswer struct {
 
 func (x *HeadsAnswer) Reset() {
 	*x = HeadsAnswer{}
-	mi := &file_sync_proto_msgTypes[9]
+	mi := &file_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -883,7 +1284,7 @@ func (x *HeadsAnswer) String() string {
 func (*HeadsAnswer) ProtoMessage() {}
 
 func (x *HeadsAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[9]
+	mi := &file_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -896,7 +1297,7 @@ func (x *HeadsAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadsAnswer.ProtoReflect.Descriptor instead.
 func (*HeadsAnswer) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{9}
+	return file_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HeadsAnswer) GetTopic() []byte {
@@ -972,7 +1373,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_sync_proto_msgTypes[10]
+	mi := &file_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1385,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[10]
+	mi := &file_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1398,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{10}
+	return file_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Head) GetCid() []byte {
@@ -1024,7 +1425,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_sync_proto_msgTypes[11]
+	mi := &file_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +1437,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[11]
+	mi := &file_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +1450,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{11}
+	return file_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EventsRequest) GetTopic() []byte {
@@ -1076,7 +1477,7 @@ type EventsAnswer struct {
 
 func (x *EventsAnswer) Reset() {
 	*x = EventsAnswer{}
-	mi := &file_sync_proto_msgTypes[12]
+	mi := &file_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1088,7 +1489,7 @@ func (x *EventsAnswer) String() string {
 func (*EventsAnswer) ProtoMessage() {}
 
 func (x *EventsAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[12]
+	mi := &file_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1101,7 +1502,7 @@ func (x *EventsAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsAnswer.ProtoReflect.Descriptor instead.
 func (*EventsAnswer) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{12}
+	return file_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EventsAnswer) GetItems() []*Item {
@@ -1121,7 +1522,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_sync_proto_msgTypes[13]
+	mi := &file_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1534,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[13]
+	mi := &file_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1547,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{13}
+	return file_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Item) GetOutcome() Item_Outcome {
@@ -1173,7 +1574,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_sync_proto_msgTypes[14]
+	mi := &file_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1185,7 +1586,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[14]
+	mi := &file_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1198,7 +1599,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{14}
+	return file_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Event) GetBody() []byte {
@@ -1228,7 +1629,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_sync_proto_msgTypes[15]
+	mi := &file_sync_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1641,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[15]
+	mi := &file_sync_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1654,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{15}
+	return file_sync_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PullRequest) GetTopic() []byte {
@@ -1307,7 +1708,7 @@ type PullAnswer struct {
 
 func (x *PullAnswer) Reset() {
 	*x = PullAnswer{}
-	mi := &file_sync_proto_msgTypes[16]
+	mi := &file_sync_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1720,7 @@ func (x *PullAnswer) String() string {
 func (*PullAnswer) ProtoMessage() {}
 
 func (x *PullAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[16]
+	mi := &file_sync_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1733,7 @@ func (x *PullAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullAnswer.ProtoReflect.Descriptor instead.
 func (*PullAnswer) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{16}
+	return file_sync_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PullAnswer) GetLogId() []byte {
@@ -1370,6 +1771,121 @@ func (x *PullAnswer) GetCids() [][]byte {
 	return nil
 }
 
+// AncestorsRequest asks for the events that wants and their ancestors are, without
+// those that stops and their ancestors are.
+type AncestorsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         []byte                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Wants         [][]byte               `protobuf:"bytes,2,rep,name=wants,proto3" json:"wants,omitempty"`
+	Stops         [][]byte               `protobuf:"bytes,3,rep,name=stops,proto3" json:"stops,omitempty"` // the asker has integrated them
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AncestorsRequest) Reset() {
+	*x = AncestorsRequest{}
+	mi := &file_sync_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AncestorsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AncestorsRequest) ProtoMessage() {}
+
+func (x *AncestorsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AncestorsRequest.ProtoReflect.Descriptor instead.
+func (*AncestorsRequest) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *AncestorsRequest) GetTopic() []byte {
+	if x != nil {
+		return x.Topic
+	}
+	return nil
+}
+
+func (x *AncestorsRequest) GetWants() [][]byte {
+	if x != nil {
+		return x.Wants
+	}
+	return nil
+}
+
+func (x *AncestorsRequest) GetStops() [][]byte {
+	if x != nil {
+		return x.Stops
+	}
+	return nil
+}
+
+// AncestorsAnswer has every event asked for, each after its links, or none.
+type AncestorsAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UsePull       bool                   `protobuf:"varint,1,opt,name=use_pull,json=usePull,proto3" json:"use_pull,omitempty"` // they are too many, or a want is not held: only frame
+	Events        []*Event               `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AncestorsAnswer) Reset() {
+	*x = AncestorsAnswer{}
+	mi := &file_sync_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AncestorsAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AncestorsAnswer) ProtoMessage() {}
+
+func (x *AncestorsAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AncestorsAnswer.ProtoReflect.Descriptor instead.
+func (*AncestorsAnswer) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *AncestorsAnswer) GetUsePull() bool {
+	if x != nil {
+		return x.UsePull
+	}
+	return false
+}
+
+func (x *AncestorsAnswer) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
 // Offer says that the sender has heads that the receiver may lack.
 type Offer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1382,7 +1898,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_sync_proto_msgTypes[17]
+	mi := &file_sync_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1910,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[17]
+	mi := &file_sync_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1923,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{17}
+	return file_sync_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Offer) GetTopic() []byte {
@@ -1431,29 +1947,197 @@ func (x *Offer) GetHeads() [][]byte {
 	return nil
 }
 
+// LocateRequest asks who holds a topic. A server that does not holds the answers
+// of its own peers against no one: a claim is proven by syncing.
+type LocateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         []byte                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Nonce         []byte                 `protobuf:"bytes,2,opt,name=nonce,proto3" json:"nonce,omitempty"` // 16 bytes that name the search: each node answers it once
+	Hops          uint32                 `protobuf:"varint,3,opt,name=hops,proto3" json:"hops,omitempty"`  // how often it may be passed on
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LocateRequest) Reset() {
+	*x = LocateRequest{}
+	mi := &file_sync_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LocateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LocateRequest) ProtoMessage() {}
+
+func (x *LocateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LocateRequest.ProtoReflect.Descriptor instead.
+func (*LocateRequest) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *LocateRequest) GetTopic() []byte {
+	if x != nil {
+		return x.Topic
+	}
+	return nil
+}
+
+func (x *LocateRequest) GetNonce() []byte {
+	if x != nil {
+		return x.Nonce
+	}
+	return nil
+}
+
+func (x *LocateRequest) GetHops() uint32 {
+	if x != nil {
+		return x.Hops
+	}
+	return 0
+}
+
+type LocateAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Holders       []*Holder              `protobuf:"bytes,1,rep,name=holders,proto3" json:"holders,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LocateAnswer) Reset() {
+	*x = LocateAnswer{}
+	mi := &file_sync_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LocateAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LocateAnswer) ProtoMessage() {}
+
+func (x *LocateAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LocateAnswer.ProtoReflect.Descriptor instead.
+func (*LocateAnswer) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *LocateAnswer) GetHolders() []*Holder {
+	if x != nil {
+		return x.Holders
+	}
+	return nil
+}
+
+// Holder is a node that says it holds the topic.
+type Holder struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          []byte                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`   // libp2p peer id
+	Addrs         [][]byte               `protobuf:"bytes,2,rep,name=addrs,proto3" json:"addrs,omitempty"` // multiaddresses
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Holder) Reset() {
+	*x = Holder{}
+	mi := &file_sync_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Holder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Holder) ProtoMessage() {}
+
+func (x *Holder) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Holder.ProtoReflect.Descriptor instead.
+func (*Holder) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Holder) GetPeer() []byte {
+	if x != nil {
+		return x.Peer
+	}
+	return nil
+}
+
+func (x *Holder) GetAddrs() [][]byte {
+	if x != nil {
+		return x.Addrs
+	}
+	return nil
+}
+
 var File_sync_proto protoreflect.FileDescriptor
 
 const file_sync_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"sync.proto\x12\rcairn.sync.v1\"\xc5\x02\n" +
+	"sync.proto\x12\rcairn.sync.v1\"\x9f\x04\n" +
 	"\aRequest\x126\n" +
 	"\x06status\x18\x01 \x01(\v2\x1c.cairn.sync.v1.StatusRequestH\x00R\x06status\x123\n" +
 	"\x05heads\x18\x02 \x01(\v2\x1b.cairn.sync.v1.HeadsRequestH\x00R\x05heads\x126\n" +
 	"\x06events\x18\x03 \x01(\v2\x1c.cairn.sync.v1.EventsRequestH\x00R\x06events\x120\n" +
 	"\x04pull\x18\x04 \x01(\v2\x1a.cairn.sync.v1.PullRequestH\x00R\x04pull\x12,\n" +
-	"\x05offer\x18\x05 \x01(\v2\x14.cairn.sync.v1.OfferH\x00R\x05offer\x12\x18\n" +
+	"\x05offer\x18\x05 \x01(\v2\x14.cairn.sync.v1.OfferH\x00R\x05offer\x129\n" +
+	"\achanges\x18\x06 \x01(\v2\x1d.cairn.sync.v1.ChangesRequestH\x00R\achanges\x126\n" +
+	"\x06digest\x18\a \x01(\v2\x1c.cairn.sync.v1.DigestRequestH\x00R\x06digest\x12?\n" +
+	"\tancestors\x18\b \x01(\v2\x1f.cairn.sync.v1.AncestorsRequestH\x00R\tancestors\x126\n" +
+	"\x06locate\x18\n" +
+	" \x01(\v2\x1c.cairn.sync.v1.LocateRequestH\x00R\x06locate\x12\x18\n" +
 	"\anetwork\x18\t \x01(\tR\anetworkB\t\n" +
-	"\arequestJ\x04\b\x06\x10\aJ\x04\b\a\x10\bJ\x04\b\b\x10\t\"\xbb\x02\n" +
+	"\arequest\"\x91\x04\n" +
 	"\bResponse\x12\x12\n" +
 	"\x04more\x18\x01 \x01(\bR\x04more\x12,\n" +
 	"\x05error\x18\x02 \x01(\v2\x14.cairn.sync.v1.ErrorH\x00R\x05error\x125\n" +
 	"\x06status\x18\x03 \x01(\v2\x1b.cairn.sync.v1.StatusAnswerH\x00R\x06status\x122\n" +
 	"\x05heads\x18\x04 \x01(\v2\x1a.cairn.sync.v1.HeadsAnswerH\x00R\x05heads\x125\n" +
 	"\x06events\x18\x05 \x01(\v2\x1b.cairn.sync.v1.EventsAnswerH\x00R\x06events\x12/\n" +
-	"\x04pull\x18\x06 \x01(\v2\x19.cairn.sync.v1.PullAnswerH\x00R\x04pullB\b\n" +
-	"\x06answerJ\x04\b\a\x10\bJ\x04\b\b\x10\tJ\x04\b\t\x10\n" +
-	"\"\xd9\x01\n" +
+	"\x04pull\x18\x06 \x01(\v2\x19.cairn.sync.v1.PullAnswerH\x00R\x04pull\x128\n" +
+	"\achanges\x18\a \x01(\v2\x1c.cairn.sync.v1.ChangesAnswerH\x00R\achanges\x125\n" +
+	"\x06digest\x18\b \x01(\v2\x1b.cairn.sync.v1.DigestAnswerH\x00R\x06digest\x12>\n" +
+	"\tancestors\x18\t \x01(\v2\x1e.cairn.sync.v1.AncestorsAnswerH\x00R\tancestors\x125\n" +
+	"\x06locate\x18\n" +
+	" \x01(\v2\x1b.cairn.sync.v1.LocateAnswerH\x00R\x06locateB\b\n" +
+	"\x06answer\"\xd9\x01\n" +
 	"\x05Error\x12-\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x19.cairn.sync.v1.Error.CodeR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x88\x01\n" +
@@ -1466,15 +2150,30 @@ const file_sync_proto_rawDesc = "" +
 	"\rCODE_INTERNAL\x10\x05\"6\n" +
 	"\bPosition\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
-	"\x04hash\x18\x02 \x01(\fR\x04hash\"0\n" +
-	"\rStatusRequest\x12\x1f\n" +
-	"\vknown_roots\x18\x01 \x03(\fR\n" +
-	"knownRoots\"\x84\x01\n" +
+	"\x04hash\x18\x02 \x01(\fR\x04hash\"\x0f\n" +
+	"\rStatusRequest\"\x93\x01\n" +
 	"\fStatusAnswer\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\fR\x04root\x12\x15\n" +
-	"\x06log_id\x18\x02 \x01(\fR\x05logId\x12\x16\n" +
-	"\x06topics\x18\x04 \x01(\x04R\x06topics\x12+\n" +
-	"\x06leaves\x18\x05 \x03(\v2\x13.cairn.sync.v1.LeafR\x06leavesJ\x04\b\x03\x10\x04\"7\n" +
+	"\x06log_id\x18\x02 \x01(\fR\x05logId\x12#\n" +
+	"\rchange_number\x18\x03 \x01(\x04R\fchangeNumber\x12\x16\n" +
+	"\x06topics\x18\x04 \x01(\x04R\x06topics\x12\x1b\n" +
+	"\tchange_id\x18\x05 \x01(\fR\bchangeId\"C\n" +
+	"\x0eChangesRequest\x12\x1b\n" +
+	"\tchange_id\x18\x01 \x01(\fR\bchangeId\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x04R\x05since\"{\n" +
+	"\rChangesAnswer\x12\x18\n" +
+	"\aunknown\x18\x01 \x01(\bR\aunknown\x12#\n" +
+	"\rchange_number\x18\x02 \x01(\x04R\fchangeNumber\x12+\n" +
+	"\x06leaves\x18\x03 \x03(\v2\x13.cairn.sync.v1.LeafR\x06leaves\"C\n" +
+	"\rDigestRequest\x122\n" +
+	"\bsubtrees\x18\x01 \x03(\v2\x16.cairn.sync.v1.SubtreeR\bsubtrees\"~\n" +
+	"\aSubtree\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\fR\x06prefix\x12\x16\n" +
+	"\x06bitmap\x18\x02 \x01(\rR\x06bitmap\x12\x16\n" +
+	"\x06hashes\x18\x03 \x01(\fR\x06hashes\x12+\n" +
+	"\x06leaves\x18\x04 \x03(\v2\x13.cairn.sync.v1.LeafR\x06leaves\"B\n" +
+	"\fDigestAnswer\x122\n" +
+	"\bsubtrees\x18\x01 \x03(\v2\x16.cairn.sync.v1.SubtreeR\bsubtrees\"7\n" +
 	"\x04Leaf\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1d\n" +
 	"\n" +
@@ -1535,12 +2234,28 @@ const file_sync_proto_rawDesc = "" +
 	"\x03end\x18\x02 \x01(\x04R\x03end\x123\n" +
 	"\bposition\x18\x03 \x01(\v2\x17.cairn.sync.v1.PositionR\bposition\x12,\n" +
 	"\x06events\x18\x04 \x03(\v2\x14.cairn.sync.v1.EventR\x06events\x12\x12\n" +
-	"\x04cids\x18\x05 \x03(\fR\x04cidsJ\x04\b\x06\x10\a\"R\n" +
+	"\x04cids\x18\x05 \x03(\fR\x04cidsJ\x04\b\x06\x10\a\"T\n" +
+	"\x10AncestorsRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x14\n" +
+	"\x05wants\x18\x02 \x03(\fR\x05wants\x12\x14\n" +
+	"\x05stops\x18\x03 \x03(\fR\x05stops\"Z\n" +
+	"\x0fAncestorsAnswer\x12\x19\n" +
+	"\buse_pull\x18\x01 \x01(\bR\ausePull\x12,\n" +
+	"\x06events\x18\x02 \x03(\v2\x14.cairn.sync.v1.EventR\x06events\"R\n" +
 	"\x05Offer\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x1d\n" +
 	"\n" +
 	"heads_hash\x18\x02 \x01(\fR\theadsHash\x12\x14\n" +
-	"\x05heads\x18\x03 \x03(\fR\x05headsB&Z$github.com/cairn-p2p/cairn/syncer/pbb\x06proto3"
+	"\x05heads\x18\x03 \x03(\fR\x05heads\"O\n" +
+	"\rLocateRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x14\n" +
+	"\x05nonce\x18\x02 \x01(\fR\x05nonce\x12\x12\n" +
+	"\x04hops\x18\x03 \x01(\rR\x04hops\"?\n" +
+	"\fLocateAnswer\x12/\n" +
+	"\aholders\x18\x01 \x03(\v2\x15.cairn.sync.v1.HolderR\aholders\"2\n" +
+	"\x06Holder\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\fR\x04peer\x12\x14\n" +
+	"\x05addrs\x18\x02 \x03(\fR\x05addrsB&Z$github.com/cairn-p2p/cairn/syncer/pbb\x06proto3"
 
 var (
 	file_sync_proto_rawDescOnce sync.Once
@@ -1555,58 +2270,81 @@ func file_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_sync_proto_goTypes = []any{
-	(Error_Code)(0),        // 0: cairn.sync.v1.Error.Code
-	(HeadsAnswer_State)(0), // 1: cairn.sync.v1.HeadsAnswer.State
-	(Item_Outcome)(0),      // 2: cairn.sync.v1.Item.Outcome
-	(*Request)(nil),        // 3: cairn.sync.v1.Request
-	(*Response)(nil),       // 4: cairn.sync.v1.Response
-	(*Error)(nil),          // 5: cairn.sync.v1.Error
-	(*Position)(nil),       // 6: cairn.sync.v1.Position
-	(*StatusRequest)(nil),  // 7: cairn.sync.v1.StatusRequest
-	(*StatusAnswer)(nil),   // 8: cairn.sync.v1.StatusAnswer
-	(*Leaf)(nil),           // 9: cairn.sync.v1.Leaf
-	(*HeadsRequest)(nil),   // 10: cairn.sync.v1.HeadsRequest
-	(*HeadsQuery)(nil),     // 11: cairn.sync.v1.HeadsQuery
-	(*HeadsAnswer)(nil),    // 12: cairn.sync.v1.HeadsAnswer
-	(*Head)(nil),           // 13: cairn.sync.v1.Head
-	(*EventsRequest)(nil),  // 14: cairn.sync.v1.EventsRequest
-	(*EventsAnswer)(nil),   // 15: cairn.sync.v1.EventsAnswer
-	(*Item)(nil),           // 16: cairn.sync.v1.Item
-	(*Event)(nil),          // 17: cairn.sync.v1.Event
-	(*PullRequest)(nil),    // 18: cairn.sync.v1.PullRequest
-	(*PullAnswer)(nil),     // 19: cairn.sync.v1.PullAnswer
-	(*Offer)(nil),          // 20: cairn.sync.v1.Offer
+	(Error_Code)(0),          // 0: cairn.sync.v1.Error.Code
+	(HeadsAnswer_State)(0),   // 1: cairn.sync.v1.HeadsAnswer.State
+	(Item_Outcome)(0),        // 2: cairn.sync.v1.Item.Outcome
+	(*Request)(nil),          // 3: cairn.sync.v1.Request
+	(*Response)(nil),         // 4: cairn.sync.v1.Response
+	(*Error)(nil),            // 5: cairn.sync.v1.Error
+	(*Position)(nil),         // 6: cairn.sync.v1.Position
+	(*StatusRequest)(nil),    // 7: cairn.sync.v1.StatusRequest
+	(*StatusAnswer)(nil),     // 8: cairn.sync.v1.StatusAnswer
+	(*ChangesRequest)(nil),   // 9: cairn.sync.v1.ChangesRequest
+	(*ChangesAnswer)(nil),    // 10: cairn.sync.v1.ChangesAnswer
+	(*DigestRequest)(nil),    // 11: cairn.sync.v1.DigestRequest
+	(*Subtree)(nil),          // 12: cairn.sync.v1.Subtree
+	(*DigestAnswer)(nil),     // 13: cairn.sync.v1.DigestAnswer
+	(*Leaf)(nil),             // 14: cairn.sync.v1.Leaf
+	(*HeadsRequest)(nil),     // 15: cairn.sync.v1.HeadsRequest
+	(*HeadsQuery)(nil),       // 16: cairn.sync.v1.HeadsQuery
+	(*HeadsAnswer)(nil),      // 17: cairn.sync.v1.HeadsAnswer
+	(*Head)(nil),             // 18: cairn.sync.v1.Head
+	(*EventsRequest)(nil),    // 19: cairn.sync.v1.EventsRequest
+	(*EventsAnswer)(nil),     // 20: cairn.sync.v1.EventsAnswer
+	(*Item)(nil),             // 21: cairn.sync.v1.Item
+	(*Event)(nil),            // 22: cairn.sync.v1.Event
+	(*PullRequest)(nil),      // 23: cairn.sync.v1.PullRequest
+	(*PullAnswer)(nil),       // 24: cairn.sync.v1.PullAnswer
+	(*AncestorsRequest)(nil), // 25: cairn.sync.v1.AncestorsRequest
+	(*AncestorsAnswer)(nil),  // 26: cairn.sync.v1.AncestorsAnswer
+	(*Offer)(nil),            // 27: cairn.sync.v1.Offer
+	(*LocateRequest)(nil),    // 28: cairn.sync.v1.LocateRequest
+	(*LocateAnswer)(nil),     // 29: cairn.sync.v1.LocateAnswer
+	(*Holder)(nil),           // 30: cairn.sync.v1.Holder
 }
 var file_sync_proto_depIdxs = []int32{
 	7,  // 0: cairn.sync.v1.Request.status:type_name -> cairn.sync.v1.StatusRequest
-	10, // 1: cairn.sync.v1.Request.heads:type_name -> cairn.sync.v1.HeadsRequest
-	14, // 2: cairn.sync.v1.Request.events:type_name -> cairn.sync.v1.EventsRequest
-	18, // 3: cairn.sync.v1.Request.pull:type_name -> cairn.sync.v1.PullRequest
-	20, // 4: cairn.sync.v1.Request.offer:type_name -> cairn.sync.v1.Offer
-	5,  // 5: cairn.sync.v1.Response.error:type_name -> cairn.sync.v1.Error
-	8,  // 6: cairn.sync.v1.Response.status:type_name -> cairn.sync.v1.StatusAnswer
-	12, // 7: cairn.sync.v1.Response.heads:type_name -> cairn.sync.v1.HeadsAnswer
-	15, // 8: cairn.sync.v1.Response.events:type_name -> cairn.sync.v1.EventsAnswer
-	19, // 9: cairn.sync.v1.Response.pull:type_name -> cairn.sync.v1.PullAnswer
-	0,  // 10: cairn.sync.v1.Error.code:type_name -> cairn.sync.v1.Error.Code
-	9,  // 11: cairn.sync.v1.StatusAnswer.leaves:type_name -> cairn.sync.v1.Leaf
-	11, // 12: cairn.sync.v1.HeadsRequest.queries:type_name -> cairn.sync.v1.HeadsQuery
-	1,  // 13: cairn.sync.v1.HeadsAnswer.state:type_name -> cairn.sync.v1.HeadsAnswer.State
-	6,  // 14: cairn.sync.v1.HeadsAnswer.end:type_name -> cairn.sync.v1.Position
-	13, // 15: cairn.sync.v1.HeadsAnswer.heads:type_name -> cairn.sync.v1.Head
-	16, // 16: cairn.sync.v1.EventsAnswer.items:type_name -> cairn.sync.v1.Item
-	2,  // 17: cairn.sync.v1.Item.outcome:type_name -> cairn.sync.v1.Item.Outcome
-	17, // 18: cairn.sync.v1.Item.event:type_name -> cairn.sync.v1.Event
-	6,  // 19: cairn.sync.v1.PullRequest.after:type_name -> cairn.sync.v1.Position
-	6,  // 20: cairn.sync.v1.PullAnswer.position:type_name -> cairn.sync.v1.Position
-	17, // 21: cairn.sync.v1.PullAnswer.events:type_name -> cairn.sync.v1.Event
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	15, // 1: cairn.sync.v1.Request.heads:type_name -> cairn.sync.v1.HeadsRequest
+	19, // 2: cairn.sync.v1.Request.events:type_name -> cairn.sync.v1.EventsRequest
+	23, // 3: cairn.sync.v1.Request.pull:type_name -> cairn.sync.v1.PullRequest
+	27, // 4: cairn.sync.v1.Request.offer:type_name -> cairn.sync.v1.Offer
+	9,  // 5: cairn.sync.v1.Request.changes:type_name -> cairn.sync.v1.ChangesRequest
+	11, // 6: cairn.sync.v1.Request.digest:type_name -> cairn.sync.v1.DigestRequest
+	25, // 7: cairn.sync.v1.Request.ancestors:type_name -> cairn.sync.v1.AncestorsRequest
+	28, // 8: cairn.sync.v1.Request.locate:type_name -> cairn.sync.v1.LocateRequest
+	5,  // 9: cairn.sync.v1.Response.error:type_name -> cairn.sync.v1.Error
+	8,  // 10: cairn.sync.v1.Response.status:type_name -> cairn.sync.v1.StatusAnswer
+	17, // 11: cairn.sync.v1.Response.heads:type_name -> cairn.sync.v1.HeadsAnswer
+	20, // 12: cairn.sync.v1.Response.events:type_name -> cairn.sync.v1.EventsAnswer
+	24, // 13: cairn.sync.v1.Response.pull:type_name -> cairn.sync.v1.PullAnswer
+	10, // 14: cairn.sync.v1.Response.changes:type_name -> cairn.sync.v1.ChangesAnswer
+	13, // 15: cairn.sync.v1.Response.digest:type_name -> cairn.sync.v1.DigestAnswer
+	26, // 16: cairn.sync.v1.Response.ancestors:type_name -> cairn.sync.v1.AncestorsAnswer
+	29, // 17: cairn.sync.v1.Response.locate:type_name -> cairn.sync.v1.LocateAnswer
+	0,  // 18: cairn.sync.v1.Error.code:type_name -> cairn.sync.v1.Error.Code
+	14, // 19: cairn.sync.v1.ChangesAnswer.leaves:type_name -> cairn.sync.v1.Leaf
+	12, // 20: cairn.sync.v1.DigestRequest.subtrees:type_name -> cairn.sync.v1.Subtree
+	14, // 21: cairn.sync.v1.Subtree.leaves:type_name -> cairn.sync.v1.Leaf
+	12, // 22: cairn.sync.v1.DigestAnswer.subtrees:type_name -> cairn.sync.v1.Subtree
+	16, // 23: cairn.sync.v1.HeadsRequest.queries:type_name -> cairn.sync.v1.HeadsQuery
+	1,  // 24: cairn.sync.v1.HeadsAnswer.state:type_name -> cairn.sync.v1.HeadsAnswer.State
+	6,  // 25: cairn.sync.v1.HeadsAnswer.end:type_name -> cairn.sync.v1.Position
+	18, // 26: cairn.sync.v1.HeadsAnswer.heads:type_name -> cairn.sync.v1.Head
+	21, // 27: cairn.sync.v1.EventsAnswer.items:type_name -> cairn.sync.v1.Item
+	2,  // 28: cairn.sync.v1.Item.outcome:type_name -> cairn.sync.v1.Item.Outcome
+	22, // 29: cairn.sync.v1.Item.event:type_name -> cairn.sync.v1.Event
+	6,  // 30: cairn.sync.v1.PullRequest.after:type_name -> cairn.sync.v1.Position
+	6,  // 31: cairn.sync.v1.PullAnswer.position:type_name -> cairn.sync.v1.Position
+	22, // 32: cairn.sync.v1.PullAnswer.events:type_name -> cairn.sync.v1.Event
+	22, // 33: cairn.sync.v1.AncestorsAnswer.events:type_name -> cairn.sync.v1.Event
+	30, // 34: cairn.sync.v1.LocateAnswer.holders:type_name -> cairn.sync.v1.Holder
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_sync_proto_init() }
@@ -1620,6 +2358,10 @@ func file_sync_proto_init() {
 		(*Request_Events)(nil),
 		(*Request_Pull)(nil),
 		(*Request_Offer)(nil),
+		(*Request_Changes)(nil),
+		(*Request_Digest)(nil),
+		(*Request_Ancestors)(nil),
+		(*Request_Locate)(nil),
 	}
 	file_sync_proto_msgTypes[1].OneofWrappers = []any{
 		(*Response_Error)(nil),
@@ -1627,6 +2369,10 @@ func file_sync_proto_init() {
 		(*Response_Heads)(nil),
 		(*Response_Events)(nil),
 		(*Response_Pull)(nil),
+		(*Response_Changes)(nil),
+		(*Response_Digest)(nil),
+		(*Response_Ancestors)(nil),
+		(*Response_Locate)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1634,7 +2380,7 @@ func file_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sync_proto_rawDesc), len(file_sync_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   18,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -299,6 +299,24 @@ func failing(err error) iter.Seq2[types.Entry, error] {
 	return func(yield func(types.Entry, error) bool) { yield(types.Entry{}, err) }
 }
 
+// At returns the CIDs of the log's events with these numbers.
+func (l *Local) At(topic types.TopicID, numbers []uint64) ([]cid.Cid, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.topics[topic]
+	if r == nil {
+		return nil, types.ErrNotFound
+	}
+	cids := make([]cid.Cid, 0, len(numbers))
+	for _, n := range numbers {
+		if n == 0 || n > uint64(len(r.cids)) {
+			return nil, types.ErrNotFound
+		}
+		cids = append(cids, r.cids[n-1])
+	}
+	return cids, nil
+}
+
 // Missing returns those of cids that are not integrated.
 func (l *Local) Missing(topic types.TopicID, cids []cid.Cid) ([]cid.Cid, error) {
 	l.mu.Lock()

@@ -1,0 +1,203 @@
+package syncer
+
+import (
+	"container/heap"
+	"time"
+)
+
+// need is how far up the ladder a climb goes.
+type need uint8
+
+const (
+	needOne need = iota + 1 // the providers: one more replica to sync with
+	needAll                 // to the top: something is missing and nobody gives it
+)
+
+// ladder is what a topic knows of its climbs, in few bytes: each dormant topic
+// has one. Syncer.mu guards it.
+type ladder struct {
+	due       moment // the next climb
+	notBefore moment // the back-off of climbs to the top
+	looked    moment // when the last climb ended
+	hinted    moment // when gossip first showed something that is not here; zero: nothing
+	index     int32  // in the queue, while need is set
+	need      need   // how far the next climb goes; 0: none is due
+	climbing  need   // how far the one under way goes; 0: none is
+	again     need   // asked for meanwhile
+	stalled   bool   // the last climb to the top did not help
+	failures  uint8  // climbs to the top in a row that did not
+	fruitless uint8  // lookups in a row that found no one
+}
+
+// maxCounted is where failures and fruitless stop to grow: no interval does
+// after so many.
+const maxCounted = 64
+
+// moment is a time in Unix nanoseconds, or zero for none.
+type moment int64
+
+func at(t time.Time) moment { return moment(t.UnixNano()) }
+
+func (m moment) time() time.Time {
+	if m == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(m))
+}
+
+// climbs is the queue of climbs to come, the next one first. It is a heap.
+type climbs struct {
+	queue   []*topic
+	running int
+}
+
+func (c *climbs) Len() int           { return len(c.queue) }
+func (c *climbs) Less(i, j int) bool { return c.queue[i].ladder.due < c.queue[j].ladder.due }
+
+func (c *climbs) Swap(i, j int) {
+	c.queue[i], c.queue[j] = c.queue[j], c.queue[i]
+	c.queue[i].ladder.index, c.queue[j].ladder.index = int32(i), int32(j)
+}
+
+func (c *climbs) Push(x any) {
+	t := x.(*topic)
+	t.ladder.index = int32(len(c.queue))
+	c.queue = append(c.queue, t)
+}
+
+func (c *climbs) Pop() any {
+	last := c.queue[len(c.queue)-1]
+	c.queue = c.queue[:len(c.queue)-1]
+	return last
+}
+
+// remove takes a topic out of the queue.
+func (c *climbs) remove(t *topic) {
+	if t.ladder.need != 0 {
+		heap.Remove(c, int(t.ladder.index))
+		t.ladder.need = 0
+	}
+}
+
+// climbAt schedules a climb for when, after the back-off, unless one as high is
+// due before. The caller holds s.mu.
+func (s *Syncer) climbAt(t *topic, when time.Time, need need) {
+	l := &t.ladder
+	if t.removed || s.meet == nil || need == needOne && s.find == nil {
+		return
+	}
+	if need == needAll {
+		when = later(when, l.notBefore.time())
+	}
+	if l.climbing != 0 { // the one under way schedules the next
+		if need > l.climbing {
+			l.again = need
+		}
+		return
+	}
+	switch {
+	case l.need == 0:
+		l.need, l.due = need, at(when)
+		heap.Push(&s.climbs, t)
+	case at(when) < l.due:
+		l.need, l.due = max(l.need, need), at(when)
+		heap.Fix(&s.climbs, int(l.index))
+	case need > l.need: // the other one can wait for it
+		l.need, l.due = need, at(when)
+		heap.Fix(&s.climbs, int(l.index))
+	}
+	s.arm(l.due.time())
+}
+
+// startClimbs starts the climbs that are due, as many as may run at a time, and
+// says when the next one is. The caller is the scheduler, and holds s.mu.
+func (s *Syncer) startClimbs(now time.Time, sooner func(time.Time)) {
+	for s.climbs.Len() > 0 && s.climbs.running < maxClimbs {
+		t := s.climbs.queue[0]
+		l := &t.ladder
+		if l.due > at(now) {
+			sooner(l.due.time())
+			return
+		}
+		wanted := l.need
+		s.climbs.remove(t)
+		if wanted == needAll && s.needs(t) != needAll { // somebody helped meanwhile
+			l.helped(t)
+			s.climbAt(t, now.Add(s.lookupGap(t, now)), needOne)
+			continue
+		}
+		l.climbing = wanted
+		s.climbs.running++
+		s.tasks.Go(func() { s.runClimb(t, wanted) })
+	}
+}
+
+// needs says how far up the ladder the topic needs to go now. The caller holds
+// s.mu.
+func (s *Syncer) needs(t *topic) need {
+	if t.helpless() {
+		return needAll
+	}
+	l := &t.ladder
+	if l.hinted == 0 {
+		return needOne
+	}
+	for _, r := range t.replicas {
+		if r.held && r.inSync() && r.lastSync.After(l.hinted.time()) {
+			l.hinted = 0 // a replica knows nothing of it
+			return needOne
+		}
+	}
+	return needAll
+}
+
+// helpless reports whether some connected replica has something that is missing
+// here, and none gives it. The caller holds Syncer.mu.
+func (t *topic) helpless() bool {
+	failing := false
+	for _, r := range t.replicas {
+		switch {
+		case !r.held || r.paused && !r.inSync():
+		case r.failedHere:
+			return false
+		case r.failures > 0 || r.unproven:
+			failing = true
+		default: // in sync, or about to be
+			return false
+		}
+	}
+	return failing
+}
+
+// holders counts the connected replicas. The caller holds Syncer.mu.
+func (t *topic) holders() int {
+	n := 0
+	for _, r := range t.replicas {
+		if r.held {
+			n++
+		}
+	}
+	return n
+}
+
+// lookupGap is the time from one lookup of a topic's providers to the next: with
+// few replicas soon, but less and less so if there are no more; else at random,
+// since groups of replicas that only relays connect find each other so.
+func (s *Syncer) lookupGap(t *topic, now time.Time) time.Duration {
+	gap := s.iv.Dormant
+	if now.Sub(t.changed) < 2*s.iv.Active {
+		gap = s.iv.Active
+	}
+	if shift := t.ladder.fruitless; t.holders() < fewReplicas && shift < 16 {
+		gap = min(gap, s.iv.Lookup<<shift)
+	}
+	return jitter(gap, 4)
+}
+
+// stir brings the next lookup of a topic that was dormant forward, now that it
+// changes. The caller holds s.mu.
+func (s *Syncer) stir(t *topic, now time.Time) {
+	if l := &t.ladder; l.need == needOne && l.due.time().Sub(now) > 2*s.iv.Active {
+		s.climbAt(t, now.Add(jitter(s.iv.Active, 4)), needOne)
+	}
+}

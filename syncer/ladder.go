@@ -1,0 +1,226 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	corepeer "github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// The fetch ladder is what a topic's node does when its connected replicas don't
+// help: it looks for others and syncs with them. The rungs, in order, are the
+// sender and the connected replicas (compare.go), the topic's providers, a
+// flood to all connected peers (locate.go), and the archives.
+
+// Rung is one step of a climb that did not help.
+type Rung struct {
+	Name  string   // "connected peers", "providers", "flood" or "archives"
+	Found string   // what the search for peers gave, for people
+	Asked []Answer // and what they said
+}
+
+func (r Rung) String() string {
+	if len(r.Asked) == 0 {
+		return r.Name + ": " + r.Found
+	}
+	return fmt.Sprintf("%s: %s (%s)", r.Name, r.Found, sayings(r.Asked))
+}
+
+func rungsText(rungs []Rung) string {
+	parts := make([]string, 0, len(rungs))
+	for _, r := range rungs {
+		parts = append(parts, r.String())
+	}
+	return strings.Join(parts, "; ")
+}
+
+// errNotHeld is what a peer says that does not have the topic.
+var errNotHeld = errors.New("does not have the topic")
+
+// rung is how to find the peers of one step.
+type rung struct {
+	name string
+	find func(context.Context, types.TopicID) ([]corepeer.AddrInfo, error)
+}
+
+// rungs returns the steps of a climb beyond the connected peers.
+func (s *Syncer) rungs(need need) []rung {
+	if s.meet == nil { // a test without a network
+		return nil
+	}
+	var list []rung
+	if s.find != nil {
+		list = append(list, rung{"providers", s.find.Providers})
+	}
+	if need == needOne {
+		return list
+	}
+	list = append(list, rung{"flood", s.flood})
+	if s.find != nil {
+		list = append(list, rung{"archives", func(ctx context.Context, _ types.TopicID) ([]corepeer.AddrInfo, error) {
+			return s.find.Archives(ctx)
+		}})
+	}
+	return list
+}
+
+// climb goes up the rungs until try accepts a peer that was not connected
+// before, and else returns what all of them said.
+func (s *Syncer) climb(ctx context.Context, topic types.TopicID, rungs []rung, try func(context.Context, *peer) error) ([]Rung, bool) {
+	known := make(map[types.PeerID]bool)
+	for _, p := range s.peersBut(nil) {
+		known[p.id] = true
+	}
+	known[types.PeerID(s.self().ID)] = true
+	var report []Rung
+	for _, step := range rungs {
+		r := Rung{Name: step.name}
+		found, err := step.find(ctx, topic)
+		rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] })
+		for _, info := range found {
+			id := types.PeerID(info.ID)
+			if known[id] || len(r.Asked) >= maxMeet || ctx.Err() != nil {
+				continue
+			}
+			known[id] = true
+			err := s.meetAndTry(ctx, info, try)
+			if err == nil {
+				return nil, true
+			}
+			r.Asked = append(r.Asked, Answer{Peer: id, Answer: err.Error()})
+		}
+		switch {
+		case err != nil:
+			r.Found = err.Error()
+		case len(r.Asked) == 0:
+			r.Found = fmt.Sprintf("%d found, none that was not asked", len(found))
+		default:
+			r.Found = fmt.Sprintf("%d found", len(found))
+		}
+		report = append(report, r)
+	}
+	return report, false
+}
+
+func (s *Syncer) meetAndTry(ctx context.Context, info corepeer.AddrInfo, try func(context.Context, *peer) error) error {
+	dial, cancel := context.WithTimeout(ctx, s.iv.Dial)
+	defer cancel()
+	if err := s.meet(dial, info); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	p := s.peers[types.PeerID(info.ID)]
+	s.mu.Unlock()
+	if p == nil {
+		return errors.New("disconnected")
+	}
+	return try(ctx, p)
+}
+
+// runClimb climbs the ladder for a topic and notes how that ended.
+func (s *Syncer) runClimb(t *topic, need need) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.iv.Climb)
+	defer cancel()
+	report, helped := s.climb(ctx, t.id, s.rungs(need), func(ctx context.Context, p *peer) error { return s.syncWith(ctx, t, p) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.climbs.running--
+	s.arm(time.Now()) // others may have waited for the place
+	if t.removed {
+		return
+	}
+	s.climbed(t, need, report, helped, time.Now())
+	s.notify(t.id)
+}
+
+// climbed notes the end of a climb and schedules the next. The caller holds
+// s.mu.
+func (s *Syncer) climbed(t *topic, need need, report []Rung, helped bool, now time.Time) {
+	l := &t.ladder
+	again := l.again
+	l.climbing, l.again, l.looked = 0, 0, at(now)
+	switch {
+	case helped:
+		l.helped(t)
+		l.fruitless = 0
+	case need == needOne:
+		l.fruitless = min(l.fruitless+1, maxCounted)
+	case s.needs(t) == needAll:
+		l.failures = min(l.failures+1, maxCounted)
+		l.stalled = true
+		if t.trouble == nil {
+			t.trouble = new(trouble)
+		}
+		report = append([]Rung{s.connectedRung(t)}, report...)
+		t.trouble.rungs, t.trouble.climbed = report, now
+		s.log.Debug("fetch ladder climbed in vain", "topic", t.id, "rungs", rungsText(report))
+		l.notBefore = at(now.Add(s.backoff(int(l.failures))))
+		again = needAll
+	}
+	if again == needAll {
+		s.climbAt(t, now, needAll)
+		return
+	}
+	s.climbAt(t, now.Add(s.lookupGap(t, now)), needOne)
+}
+
+// helped notes that somebody gave what was missing.
+func (l *ladder) helped(t *topic) {
+	l.failures, l.notBefore, l.stalled = 0, 0, false
+	if t.trouble != nil {
+		t.trouble.rungs = nil
+	}
+}
+
+// connectedRung says what the connected peers said before the climb. The caller
+// holds s.mu.
+func (s *Syncer) connectedRung(t *topic) Rung {
+	r := Rung{Name: "connected peers", Found: fmt.Sprintf("%d of %d have the topic", t.holders(), len(s.peers))}
+	for p, replica := range t.replicas {
+		if replica.said != "" && len(r.Asked) < maxAsked {
+			r.Asked = append(r.Asked, Answer{Peer: p.id, Answer: replica.said})
+		}
+	}
+	return r
+}
+
+// syncWith compares a topic with a peer, fetches what is missing, and blocks
+// until that has ended well or not.
+func (s *Syncer) syncWith(ctx context.Context, t *topic, p *peer) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.removed || p.ctx.Err() != nil {
+		return errors.New("disconnected")
+	}
+	r := p.replicaOf(t)
+	before := r.rounds
+	s.compareAt(r, time.Now())
+	for r.rounds == before {
+		if t.removed || p.replicas[t] != r {
+			return errors.New("disconnected")
+		}
+		changed := s.watch(t.id)
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		s.mu.Lock()
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("no answer in time: %w", err)
+		}
+	}
+	switch {
+	case r.said != "":
+		return errors.New(r.said)
+	case !r.held:
+		return errNotHeld
+	}
+	return nil
+}

@@ -1,0 +1,445 @@
+package syncer_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corepeer "github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/cairn-p2p/cairn/syncer"
+	"github.com/cairn-p2p/cairn/syncer/pb"
+	"github.com/cairn-p2p/cairn/syncer/syncertest"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// finder finds what a test puts there, and notes when it was asked.
+type finder struct {
+	mu        sync.Mutex
+	providers []types.PeerID
+	archives  []types.PeerID
+	err       error
+	asked     []time.Time
+}
+
+func (f *finder) Providers(context.Context, types.TopicID) ([]corepeer.AddrInfo, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, time.Now())
+	return infos(f.providers), f.err
+}
+
+func (f *finder) Archives(context.Context) ([]corepeer.AddrInfo, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return infos(f.archives), f.err
+}
+
+func infos(ids []types.PeerID) []corepeer.AddrInfo {
+	var list []corepeer.AddrInfo
+	for _, id := range ids {
+		list = append(list, corepeer.AddrInfo{ID: corepeer.ID(id)})
+	}
+	return list
+}
+
+// set changes what is found.
+func (f *finder) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+// lookups returns the number of lookups so far, and forgets them.
+func (f *finder) lookups() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := len(f.asked)
+	f.asked = nil
+	return n
+}
+
+// wild makes n nodes that can find and meet each other: node 0 by a finder, all
+// by floods. Those in down cannot be connected to.
+func wild(t *testing.T, n int, iv syncer.Intervals, down map[int]bool) (*syncertest.Cluster, *pipes, *finder) {
+	f := new(finder)
+	var net *pipes
+	c := syncertest.NewCluster(t, n, func(t *testing.T, locals []*syncertest.Local) syncertest.Network {
+		net = newPipesWith(t, iv, locals, f)
+		for i, s := range net.list {
+			s.OnMeet(locals[i].ID(), func(_ context.Context, info corepeer.AddrInfo) error {
+				for j, l := range locals {
+					f.mu.Lock()
+					reachable := !down[j]
+					f.mu.Unlock()
+					if l.ID() == types.PeerID(info.ID) && reachable {
+						net.Connect(i, j)
+						return nil
+					}
+				}
+				return errors.New("no route")
+			})
+		}
+		return net
+	})
+	synctest.Wait()
+	return c, net, f
+}
+
+// TestProviders: a node that joins a topic finds a replica it is not connected to,
+// by way of a provider record.
+func TestProviders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, f := wild(t, 3, syncer.Intervals{}, map[int]bool{2: true})
+		c.Join(1)
+		c.Locals[1].Append(c.Topic, 10, 16)
+		f.set(func() { f.providers = []types.PeerID{c.Locals[2].ID(), c.Locals[1].ID(), c.Locals[0].ID()} })
+		c.Join(0)
+		after(time.Second)
+		if c.Hash(0) != c.Hash(1) {
+			t.Error("not fetched from a provider")
+		}
+	})
+}
+
+// TestFloodFindsTheLast: every provider but one has gone, and that one is known
+// to a relay of a relay alone, which do not replicate the topic.
+func TestFloodFindsTheLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// 0 joins; 1 and 2 relay; 3 has it; 4 and 5 had it and are gone.
+		c, net, f := wild(t, 6, syncer.Intervals{}, map[int]bool{4: true, 5: true})
+		c.Join(3)
+		c.Locals[3].Append(c.Topic, 10, 16)
+		f.set(func() { f.providers = []types.PeerID{c.Locals[4].ID(), c.Locals[5].ID()} })
+		c.Connects(0, 1, 2, 3)
+		c.Connect(2, 0)
+		net.Disconnect(2, 0)
+		c.Join(0)
+		c.Syncers()[0].Sync(c.Topic, c.Locals[1].ID()) // gossip by way of the relay
+		after(5 * time.Second)
+		if c.Hash(0) != c.Hash(3) {
+			st, err := c.Syncers()[0].Status(c.Topic)
+			t.Errorf("not found by the flood: %s (%s), %v", st.State, st.Reason, err)
+		}
+		if st, err := c.Syncers()[0].Status(c.Topic); err != nil || st.State != syncer.StateSynced || len(st.Rungs) > 0 {
+			t.Errorf("%+v, %v; want synced", st, err)
+		}
+	})
+}
+
+// TestArchive: when neither providers nor the flood help, an archive does.
+func TestArchive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, f := wild(t, 3, syncer.Intervals{}, nil)
+		c.Join(2)
+		c.Locals[2].Append(c.Topic, 10, 16)
+		f.set(func() { f.archives = []types.PeerID{c.Locals[2].ID()} })
+		c.Connect(0, 1)
+		c.Join(0)
+		c.Syncers()[0].Sync(c.Topic, c.Locals[1].ID())
+		after(20 * time.Second)
+		if c.Hash(0) != c.Hash(2) {
+			t.Error("not fetched from the archive")
+		}
+	})
+}
+
+// TestStalled: when all rungs fail, status says so, with each rung and what it
+// said; the climb is repeated with back-off, and help ends it.
+func TestStalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := map[int]bool{2: true, 3: true}
+		c, net, f := wild(t, 5, syncer.Intervals{}, down)
+		c.Join(0)
+		c.Join(1)
+		c.Locals[1].Append(c.Topic, 10, 16)
+		net.setRelay(func(to types.PeerID, st syncer.Stream) syncer.Stream {
+			if to != c.Locals[1].ID() {
+				return st
+			}
+			return lying(st, onPull(func(a *pb.PullAnswer) { a.Events[0].Witness[5] ^= 1 }))
+		})
+		f.set(func() { f.providers = []types.PeerID{c.Locals[2].ID()} })
+		f.set(func() { f.archives = []types.PeerID{c.Locals[3].ID()} })
+		c.Connect(0, 1)
+		c.Connect(0, 4)
+		after(10 * time.Second)
+		st, err := c.Syncers()[0].Status(c.Topic)
+		if err != nil || st.State != syncer.StateStalled {
+			t.Fatalf("%s (%s), %v; want stalled", st.State, st.Reason, err)
+		}
+		for _, want := range []string{
+			"connected peers: 1 of 2 have the topic", "bad witness", "providers: 1 found", "no route",
+			"flood: 1 found, none that was not asked", "archives: 1 found", c.Locals[3].ID().String(),
+		} {
+			if !strings.Contains(st.Reason, want) {
+				t.Errorf("reason %q lacks %q", st.Reason, want)
+			}
+		}
+		if len(st.Offenders) != 1 || len(st.Missing) == 0 || len(st.Rungs) != 4 || st.Climbed.IsZero() {
+			t.Errorf("%d offenders, %d missing, %d rungs", len(st.Offenders), len(st.Missing), len(st.Rungs))
+		}
+		f.lookups()
+		after(10 * time.Minute)
+		if n := f.lookups(); n < 3 || n > 25 {
+			t.Errorf("%d climbs in 10 minutes of failing, want 3 to 25", n)
+		}
+		// One of those that were unreachable comes back, with the topic.
+		c.Join(3)
+		if err := c.Locals[3].Integrate(t.Context(), c.Topic, "", events(t, c, 1)); err != nil {
+			t.Fatal(err)
+		}
+		f.set(func() { delete(down, 3) })
+		after(4 * time.Minute)
+		st, err = c.Syncers()[0].Status(c.Topic)
+		if err != nil || st.State != syncer.StateSynced || c.Hash(0) != c.Hash(3) {
+			t.Errorf("%s (%s), %v; want synced", st.State, st.Reason, err)
+		}
+	})
+}
+
+// events returns all events of a node.
+func events(t *testing.T, c *syncertest.Cluster, node int) []*types.Event {
+	t.Helper()
+	var list []*types.Event
+	for entry, err := range c.Locals[node].Log(c.Topic, types.Cursor{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := entry.Event()
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// TestWhenLookedUp: on joining, then less and less often while there are few
+// replicas; with enough of them hourly while the topic changes and daily when it
+// does not.
+func TestWhenLookedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, f := wild(t, 4, syncer.Intervals{}, nil)
+		c.Join(0)
+		after(time.Minute)
+		if n := f.lookups(); n != 1 {
+			t.Errorf("%d lookups on joining, want 1", n)
+		}
+		after(24 * time.Hour)
+		if n := f.lookups(); n < 5 || n > 12 {
+			t.Errorf("%d lookups in a day alone, want some, less and less often", n)
+		}
+		for i := 1; i < 4; i++ {
+			c.Join(i)
+			c.Connect(0, i)
+		}
+		after(48 * time.Hour)
+		f.lookups()
+		after(240 * time.Hour)
+		if n := f.lookups(); n < 4*7 || n > 4*14 { // by four nodes
+			t.Errorf("%d lookups in ten dormant days, want about one a day", n)
+		}
+		for range 10 * 60 {
+			c.Locals[0].Append(c.Topic, 1, 16)
+			after(time.Minute)
+		}
+		if n := f.lookups(); n < 4*6 || n > 4*14 {
+			t.Errorf("%d lookups in ten active hours, want about one an hour", n)
+		}
+	})
+}
+
+// TestGroupsMeet: two groups of replicas, joined only by a relay and quiet, become
+// equal by a lookup at random.
+func TestGroupsMeet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// 0 and 1 are one group, 2 and 3 the other, 4 relays.
+		c, _, f := wild(t, 5, syncer.Intervals{Lookup: time.Hour}, nil)
+		f.set(func() { f.err = errors.New("offline") }) // as they join
+		for i := range 4 {
+			c.Join(i)
+		}
+		c.Connect(0, 1)
+		c.Connect(2, 3)
+		c.Connect(0, 4)
+		c.Connect(2, 4)
+		after(time.Minute)
+		c.Locals[0].Append(c.Topic, 5, 16)
+		c.Locals[2].Append(c.Topic, 5, 16)
+		after(10 * time.Minute)
+		if c.Hash(0) == c.Hash(2) {
+			t.Fatal("equal without having met")
+		}
+		f.set(func() {
+			f.err = nil
+			for _, l := range c.Locals[:4] {
+				f.providers = append(f.providers, l.ID())
+			}
+		})
+		after(6 * time.Hour)
+		for i := 1; i < 4; i++ {
+			if c.Hash(0) != c.Hash(i) {
+				t.Errorf("%d differs from 0 after lookups at random", i)
+			}
+		}
+	})
+}
+
+// TestLocateBounds: a search is answered once, passed on only so far, and a peer
+// gets so many answered.
+func TestLocateBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newServed(t, syncer.Limits{})
+		v.s.OnMeet(v.local.ID(), nil)
+		ask := func(nonce byte, topic types.TopicID) int {
+			m := &pb.LocateRequest{Topic: topic.Bytes(), Nonce: append(make([]byte, 15), nonce), Hops: 4}
+			return len(v.ask(&pb.Request{Request: &pb.Request_Locate{Locate: m}})[0].GetLocate().GetHolders())
+		}
+		if ask(1, v.g.ID()) != 1 || ask(1, v.g.ID()) != 0 || ask(2, types.SumCID(nil)) != 0 {
+			t.Error("want a holder, once, of a topic that is held")
+		}
+		answered := 0
+		for nonce := range byte(100) {
+			answered += ask(nonce+10, v.g.ID())
+		}
+		if answered > 16 {
+			t.Errorf("%d searches answered at once, want at most 16", answered)
+		}
+		after(time.Minute)
+		if ask(200, v.g.ID()) != 1 {
+			t.Error("not answered a minute later")
+		}
+		v.local.Pause(v.g.ID(), true)
+		after(time.Minute)
+		if ask(201, v.g.ID()) != 0 {
+			t.Error("a paused topic is offered")
+		}
+	})
+}
+
+// TestFloodEnds: in a ring of relays a search ends, each node asks on once, and
+// what is more than four relays away is not found.
+func TestFloodEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 12
+		c, net, _ := wild(t, n, syncer.Intervals{}, nil)
+		c.Join(6)
+		for i := range n {
+			c.Connect(i, (i+1)%n)
+		}
+		after(time.Second)
+		net.sent()
+		if _, err := net.list[0].FetchGenesis(t.Context(), c.Topic); !errors.Is(err, types.ErrNotFound) {
+			t.Errorf("six hops away: %v, want not found", err)
+		}
+		if n := count(net.sent(), func(m *pb.Request) bool { return m.GetLocate() != nil }); n > 12 {
+			t.Errorf("%d Locate requests for a search, want each node to ask once", n)
+		}
+		if g, err := net.list[2].FetchGenesis(t.Context(), c.Topic); err != nil || g.ID() != c.Topic {
+			t.Errorf("four hops away: %v", err)
+		}
+	})
+}
+
+// TestStates leads one topic through the states that syncing has, each with its
+// reason.
+func TestStates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net, _ := wild(t, 4, syncer.Intervals{}, nil)
+		want := func(state syncer.State, reason string) syncer.TopicStatus {
+			t.Helper()
+			st, err := c.Syncers()[0].Status(c.Topic)
+			if err != nil || st.State != state || !strings.Contains(st.Reason, reason) {
+				t.Errorf("%s (%s), %v; want %s (%s)", st.State, st.Reason, err, state, reason)
+			}
+			return st
+		}
+		c.Join(0)
+		want(syncer.StateAlone, "none of 0 connected peers")
+
+		// A relay passes on gossip of a topic that nobody in reach has.
+		c.Connect(0, 3)
+		after(time.Second)
+		want(syncer.StateAlone, "none of 1 connected peers")
+		c.Syncers()[0].Sync(c.Topic, c.Locals[3].ID())
+		after(100 * time.Millisecond)
+		want(syncer.StateBehind, "gossip shows events that are not here")
+		after(10 * time.Second)
+		st := want(syncer.StateStalled, "flood: 0 found")
+		if len(st.Rungs) == 0 || !strings.Contains(st.Reason, "connected peers: 0 of 1 have the topic") {
+			t.Errorf("rungs %v", st.Rungs)
+		}
+
+		// A replica comes, but answers slowly.
+		c.Join(1)
+		c.Locals[1].Append(c.Topic, 5, 16)
+		net.setRelay(func(to types.PeerID, st syncer.Stream) syncer.Stream {
+			if to != c.Locals[1].ID() {
+				return st
+			}
+			return lying(st, func(m *pb.Response) []*pb.Response {
+				time.Sleep(3 * time.Second)
+				return same(m)
+			})
+		})
+		c.Connect(0, 1)
+		c.AwaitState(0, func(st syncer.TopicStatus) bool {
+			return st.State == syncer.StateBehind && st.Reason == "1 of 1 connected replicas have something new"
+		})
+		c.AwaitState(0, syncertest.Is(syncer.StateSyncing))
+		st = want(syncer.StateSyncing, "fetching from "+c.Locals[1].ID().String())
+		if st.Fetching != c.Locals[1].ID() {
+			t.Errorf("fetching from %q", st.Fetching)
+		}
+		after(20 * time.Second)
+		st = want(syncer.StateSynced, "all that 1 connected replicas have is integrated")
+		if len(st.Missing) != 0 || len(st.Rungs) != 0 {
+			t.Errorf("synced with %+v missing after %v", st.Missing, st.Rungs)
+		}
+
+		// Another one breaks the protocol.
+		c.Join(2)
+		c.Locals[2].Append(c.Topic, 1, 16)
+		net.setRelay(func(to types.PeerID, st syncer.Stream) syncer.Stream {
+			if to != c.Locals[2].ID() {
+				return st
+			}
+			return lying(st, func(m *pb.Response) []*pb.Response {
+				if m.GetPull() != nil || m.GetEvents() != nil {
+					m.Answer = &pb.Response_Heads{Heads: &pb.HeadsAnswer{}}
+				}
+				return same(m)
+			})
+		})
+		c.Connect(0, 2)
+		after(time.Minute)
+		st = want(syncer.StateBehind, "the last exchange with 1 of 2 connected replicas failed")
+		if len(st.Offenders) != 1 || st.Offenders[0].Peer != c.Locals[2].ID() || len(st.Missing) != 1 {
+			t.Fatalf("offenders %+v, missing %+v", st.Offenders, st.Missing)
+		}
+		if m := st.Missing[0]; m.Since.IsZero() || len(m.Asked) != 1 || m.Asked[0].Peer != c.Locals[2].ID() || m.Asked[0].Answer == "" {
+			t.Errorf("missing %+v, want since when and whom we asked", m)
+		}
+
+		// One that is paused has no say.
+		net.Disconnect(0, 2)
+		c.Locals[1].Pause(c.Topic, true)
+		c.Locals[0].Append(c.Topic, 1, 16)
+		after(2 * time.Minute)
+		c.Locals[0].Pause(c.Topic, true)
+		want(syncer.StatePaused, "takes nothing new")
+		c.Locals[0].Pause(c.Topic, false)
+		for i := range 4 {
+			if i > 0 {
+				net.Disconnect(0, i)
+			}
+		}
+		want(syncer.StateAlone, "none of 0 connected peers")
+		after(time.Hour) // the sleepers of this test
+	})
+}

@@ -1,0 +1,72 @@
+package syncer
+
+import (
+	"context"
+
+	"github.com/cairn-p2p/cairn/syncer/pb"
+)
+
+// leafRoom is what a leaf takes in a message.
+const leafRoom = 72
+
+// status answers with the first word.
+func (v *server) status(ctx context.Context) error {
+	v.s.mu.Lock()
+	root, topics, last := v.s.digest.root(), len(v.s.topics), v.s.changes.last
+	v.s.mu.Unlock()
+	logID := v.s.local.LogID()
+	a := &pb.StatusAnswer{
+		Root: root[:], LogId: logID[:], Topics: uint64(topics), ChangeNumber: last.number, ChangeId: last.id[:],
+	}
+	return v.write(ctx, &pb.Response{Answer: &pb.Response_Status{Status: a}})
+}
+
+// changes answers with what changed since a number.
+func (v *server) changes(ctx context.Context, m *pb.ChangesRequest) error {
+	at, err := parseChangesRequest(m)
+	if err != nil {
+		return err
+	}
+	v.s.mu.Lock()
+	leaves, known := v.s.changes.since(at)
+	number := v.s.changes.last.number
+	v.s.mu.Unlock()
+	for {
+		n := min(len(leaves), maxPageLeaves)
+		a := &pb.ChangesAnswer{Unknown: !known, ChangeNumber: number}
+		for _, l := range leaves[:n] {
+			a.Leaves = append(a.Leaves, l.message())
+		}
+		leaves = leaves[n:]
+		err := v.write(ctx, &pb.Response{More: len(leaves) > 0, Answer: &pb.Response_Changes{Changes: a}})
+		if err != nil || len(leaves) == 0 {
+			return err
+		}
+	}
+}
+
+// digest answers with what differs below some prefixes.
+func (v *server) digest(ctx context.Context, m *pb.DigestRequest) error {
+	asked, err := parseDigestRequest(m)
+	if err != nil {
+		return err
+	}
+	a, size := new(pb.DigestAnswer), 0
+	for i := range asked {
+		v.s.mu.Lock()
+		parts := v.s.digest.differing(&asked[i])
+		v.s.mu.Unlock()
+		for _, part := range parts {
+			room := leafRoom * (1 + len(part.leaves) + len(part.hashes)/2)
+			if size > 0 && size+room > pageSize {
+				if err := v.write(ctx, &pb.Response{More: true, Answer: &pb.Response_Digest{Digest: a}}); err != nil {
+					return err
+				}
+				a, size = new(pb.DigestAnswer), 0
+			}
+			a.Subtrees = append(a.Subtrees, part.message())
+			size += room
+		}
+	}
+	return v.write(ctx, &pb.Response{Answer: &pb.Response_Digest{Digest: a}})
+}
