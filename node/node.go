@@ -19,6 +19,7 @@ import (
 	"github.com/cairn-p2p/cairn/store/badger"
 	"github.com/cairn-p2p/cairn/store/mem"
 	"github.com/cairn-p2p/cairn/syncer"
+	"github.com/cairn-p2p/cairn/syncer/discovery"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -49,13 +50,16 @@ type Node struct {
 	id      types.PeerID
 	started time.Time
 
-	store    Store
-	host     host.Host
-	verifier *verifier
-	gossip   *gossip.Broadcaster
-	syncer   *syncer.Syncer
-	topics   registry
-	peers    *peers
+	store     Store
+	host      host.Host
+	verifier  *verifier
+	discovery *discovery.Discovery
+	advert    advert
+	gossip    *gossip.Broadcaster
+	syncer    *syncer.Syncer
+	topics    registry
+	peers     *peers
+	finder    *finder
 
 	running context.Context // ends with the node
 	stop    context.CancelFunc
@@ -84,7 +88,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	n.stop = stop
 	n.group, n.running = errgroup.WithContext(running)
 	for _, step := range []func() error{
-		n.openStore, n.openHost, n.openParts, n.loadTopics, n.listen,
+		n.openStore, n.openHost, n.openDiscovery, n.openParts, n.loadTopics, n.listen,
 	} {
 		err := ctx.Err()
 		if err == nil {
@@ -169,6 +173,7 @@ func (n *Node) openParts() error {
 	if err != nil {
 		return fmt.Errorf("make syncer: %w", err)
 	}
+	n.finder = newFinder(n)
 	n.peers, err = newPeers(n)
 	return err
 }
@@ -191,6 +196,7 @@ func (n *Node) loadTopics() error {
 		n.topics.add(t)
 		if info.Joined {
 			n.syncer.Add(t.id, crdt.HeadsHash(info.Heads))
+			n.advertise(t)
 		}
 	}
 	return nil
@@ -200,7 +206,9 @@ func (n *Node) listen() error {
 	if err := listen(n.host, n.cfg.Listen); err != nil {
 		return err
 	}
-	for _, run := range []func(context.Context) error{n.gossip.Run, n.syncer.Run, n.peers.run, n.adoptTopics, n.tend} {
+	for _, run := range []func(context.Context) error{
+		n.discovery.Run, n.gossip.Run, n.syncer.Run, n.peers.run, n.finder.run, n.adoptTopics, n.tend,
+	} {
 		n.group.Go(func() error {
 			err := run(n.running)
 			if err != nil {
@@ -260,6 +268,7 @@ func (n *Node) tend(ctx context.Context) error {
 }
 
 func (n *Node) tendTopics(ctx context.Context, now time.Time) {
+	n.advertiseAnew()
 	var total int64
 	var largest *Topic
 	for _, t := range n.topics.all() {

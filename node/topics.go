@@ -61,6 +61,7 @@ func (n *Node) join(ctx context.Context, g *types.Genesis, adopted bool) (*Topic
 		t.setAdopted(adopted)
 	}
 	if t.Joined() {
+		n.advertise(t) // the quota for adopted topics may have paused it
 		return t, nil
 	}
 	if err := n.store.JoinTopic(g); err != nil {
@@ -75,6 +76,8 @@ func (n *Node) join(ctx context.Context, g *types.Genesis, adopted bool) (*Topic
 	}
 	t.joined.Store(true)
 	n.syncer.Add(t.id, crdt.HeadsHash(info.Heads))
+	n.advertise(t)
+	n.finder.hurry()
 	if err := t.replica.TellSyncer(ctx); err != nil { // of appends that came before Add
 		return nil, fmt.Errorf("join %q: %w", g.Name, err)
 	}
@@ -104,6 +107,7 @@ func (n *Node) Leave(ctx context.Context, ref string) error {
 	}
 	t.joined.Store(false)
 	n.syncer.Remove(t.id)
+	n.advertise(t)
 	return nil
 }
 
