@@ -10,6 +10,9 @@ const (
 	// maxProviders bounds what a lookup returns: enough to find one that
 	// answers, few enough to dial them all.
 	maxProviders = 16
+	// maxAddrs bounds the addresses of each; to dial a thousand is a service
+	// to whoever named them.
+	maxAddrs = 16
 	// lookupTimeout ends a lookup with what it has found by then. Most of a
 	// slow lookup is dialling peers that are gone.
 	lookupTimeout = 20 * time.Second

@@ -55,10 +55,13 @@ func (d *Discovery) find(ctx context.Context, digest types.Hash) ([]peer.AddrInf
 	found := d.collect(within, digest)
 	reachable := found[:0]
 	for _, info := range found {
-		if len(info.Addrs) == 0 { // the record's holder has forgotten them
-			info, _ = d.dht.FindPeer(within, info.ID) //nolint:errcheck // without addresses it is left out
+		// A record outlives its addresses by a day, unless the provider renews
+		// it; what this node knows of it may still do.
+		if len(info.Addrs) == 0 {
+			info.Addrs = d.cfg.Host.Peerstore().Addrs(info.ID)
 		}
 		if len(info.Addrs) > 0 {
+			info.Addrs = info.Addrs[:min(len(info.Addrs), maxAddrs)]
 			reachable = append(reachable, info)
 		}
 	}
