@@ -1,6 +1,7 @@
 package discovery_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,10 +13,12 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/multiformats/go-multiaddr"
 	"go.uber.org/goleak"
 
 	"github.com/cairn-p2p/cairn/syncer/discovery"
@@ -242,6 +245,45 @@ func TestUnprovide(t *testing.T) {
 	defer second.mu.Unlock()
 	if second.records[hex.EncodeToString(gone[:])+string(a.host.ID())] {
 		t.Error("a topic was provided again after Unprovide")
+	}
+}
+
+// However many there are: so many providers, with so many addresses, and never
+// the asker itself.
+func TestWhatALookupReturnsIsBounded(t *testing.T) {
+	third, asker := open(t, discovery.Config{}), open(t, discovery.Config{Mode: discovery.Client})
+	topic := topicN(1)
+	digest := discovery.TopicKey(topic)
+	leave := func(id peer.ID, addrs int) {
+		info := peer.AddrInfo{ID: id}
+		for i := range addrs {
+			info.Addrs = append(info.Addrs, multiaddr.StringCast(fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", i+1)))
+		}
+		if err := third.Leave(t.Context(), digest, info); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 40 {
+		_, public, err := crypto.GenerateEd25519Key(bytes.NewReader(bytes.Repeat([]byte{byte(i)}, 64)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := peer.IDFromPublicKey(public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leave(id, 40)
+	}
+	leave(asker.host.ID(), 1)
+	connect(asker, third)
+	found, err := asker.Providers(t.Context(), topic)
+	if err != nil || len(found) != 16 {
+		t.Errorf("%d providers, want 16; %v", len(found), err)
+	}
+	for _, info := range found {
+		if info.ID == asker.host.ID() || len(info.Addrs) != 16 {
+			t.Errorf("%s with %d addresses, want another node with 16", info.ID, len(info.Addrs))
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"context"
 	"encoding/base32"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -41,3 +42,8 @@ func decode(s string) []byte {
 
 // Size returns how many keys are provided.
 func (d *Discovery) Size() int { return d.keys.len() }
+
+// Leave leaves a record with d, as a provider does.
+func (d *Discovery) Leave(ctx context.Context, digest types.Hash, from peer.AddrInfo) error {
+	return d.dht.ProviderStore().AddProvider(ctx, multihashOf(digest), from)
+}
