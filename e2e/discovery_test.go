@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -82,6 +83,38 @@ func TestGroupsJoinedOnlyByRelaysBecomeEqual(t *testing.T) {
 		if len(relay.Topics()) != 0 {
 			t.Error("a relay replicates")
 		}
+	}
+}
+
+// An archive keeps a topic that it only heard of, and whoever comes later finds
+// it there through the DHT, though the writer is gone.
+func TestArchiveServesWhatAWriterLeftBehind(t *testing.T) {
+	third := open(t, strangers(node.DHTServer))
+	cfg := strangers(node.DHTClient, third)
+	cfg.Archive = true
+	archive := open(t, cfg)
+	writer := start(t, strangers(node.DHTOff))
+	connect(t, writer.node, archive)
+	// Gossip loses what is written before its mesh stands: write until heard.
+	written := 0
+	for heard := false; !heard; {
+		write(t, []member{writer}, 1, 1)
+		written++
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		_, err := writer.Wait(ctx, func(s node.Status) bool {
+			return slices.ContainsFunc(s.Peers, func(p node.PeerStatus) bool {
+				return p.Peer == archive.ID() && p.HeadsHash == s.HeadsHash
+			})
+		})
+		cancel()
+		heard = err == nil
+	}
+	closeNow(t, writer)
+
+	late := start(t, strangers(node.DHTClient, third))
+	converge(t, []member{late}, written)
+	if len(third.Topics()) != 0 {
+		t.Error("the third node replicates")
 	}
 }
 

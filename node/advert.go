@@ -2,7 +2,6 @@ package node
 
 import (
 	"fmt"
-	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -12,8 +11,7 @@ import (
 // advert remembers what decided, for all topics, which of them the DHT is told
 // of.
 type advert struct {
-	mu              sync.Mutex
-	full, overQuota bool // nothing can be stored; nothing more of strangers
+	full, overQuota bool // nothing can be stored; nothing more of strangers; owned by tend
 }
 
 func (n *Node) openDiscovery() error {
@@ -59,13 +57,11 @@ func (n *Node) advertiseAnew() {
 	if n.topics.adopted.Load() > 0 {
 		overQuota = !n.withinQuota()
 	}
-	n.advert.mu.Lock()
-	changed := n.advert.full != full || n.advert.overQuota != overQuota
-	n.advert.full, n.advert.overQuota = full, overQuota
-	n.advert.mu.Unlock()
-	if !changed {
+	now := advert{full: full, overQuota: overQuota}
+	if n.advert == now {
 		return
 	}
+	n.advert = now
 	n.topics.joining.Lock() // so that no topic is left in between
 	defer n.topics.joining.Unlock()
 	for _, t := range n.topics.all() {
