@@ -130,6 +130,9 @@ func TestChurn(t *testing.T) {
 		for i := from; i < from+n; i++ {
 			cfg := strangers(node.DHTServer)
 			cfg.DHTTuning.BucketSize = 3
+			// All nodes share this machine: what takes moments for few of them
+			// keeps so many from coming to rest.
+			cfg.DHTTuning.Lookup, cfg.DHTTuning.Refresh = time.Second, 2*time.Second
 			if len(known) > 0 {
 				cfg.Bootstrap = []string{known[i%len(known)].Addrs()[0]}
 			}
