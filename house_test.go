@@ -33,6 +33,7 @@ var may = map[string][]string{
 	"broadcaster/broadcastertest": {"types", "trie", "broadcaster"},
 	"syncer":                      {"types", "trie", "syncer/pb"},
 	"syncer/pb":                   {},
+	"syncer/discovery":            {"types"},
 	"syncer/mem":                  {"types", "trie", "syncer"},
 	"syncer/syncertest":           {"types", "trie", "syncer"},
 	"node":                        {"types", "trie", "crdt", "crdt/clock", "store/...", "broadcaster/...", "syncer/...", "broadcaster", "syncer"},
@@ -47,7 +48,7 @@ var may = map[string][]string{
 
 // only lists libraries that few packages may import, tests aside.
 var only = map[string][]string{
-	"github.com/libp2p/":        {"broadcaster/gossip", "syncer", "node", "e2e", "e2e/bench"},
+	"github.com/libp2p/":        {"broadcaster/gossip", "syncer", "syncer/discovery", "node", "e2e", "e2e/bench"},
 	"github.com/dgraph-io/":     {"store/badger", "e2e/bench"}, // bench measures it raw, as a limit
 	"connectrpc.com/":           {"api", "api/cairn/v1/cairnv1connect"},
 	"github.com/spf13/cobra":    {"cmd/cairn"},

@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/cairn-p2p/cairn/store/badger"
+	"github.com/cairn-p2p/cairn/syncer"
+	"github.com/cairn-p2p/cairn/syncer/discovery"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -20,6 +23,19 @@ const (
 	Joined Replicate = iota
 	// All: every topic that gossip tells of too, within StrangerLimits.
 	All
+)
+
+// DHTMode is a node's part in the DHT, through which the replicas of a topic
+// find each other.
+type DHTMode = discovery.Mode
+
+const (
+	// DHTServer: it keeps records for others and answers their lookups.
+	DHTServer = discovery.Server
+	// DHTClient: it is found and finds others, and keeps nothing for them.
+	DHTClient = discovery.Client
+	// DHTOff: it only knows peers that it was told of.
+	DHTOff = discovery.Off
 )
 
 // The defaults of Config.
@@ -60,6 +76,14 @@ type Config struct {
 	Replicate Replicate
 	// Strangers bounds what Replicate = All may cost. Zero: its defaults.
 	Strangers StrangerLimits
+	// Archive makes the node one that others may turn to for any topic: it
+	// replicates All, prunes nothing, and is found through the DHT as an
+	// archive of its network, unless that is off.
+	Archive bool
+	// DHT is the node's part in the DHT.
+	DHT DHTMode
+	// DHTTuning is for tests and simulations.
+	DHTTuning DHTTuning
 	// MinFree is the number of bytes of free disk below which appends and
 	// backfill are refused; 0: DefaultMinFree, negative: no check.
 	MinFree int64
@@ -68,6 +92,20 @@ type Config struct {
 	// Locked, when set, is called once Dir is locked, before anything else in
 	// it is read or written. Its error ends the opening.
 	Locked func() error
+}
+
+// DHTTuning changes the DHT's sizes and times. Zero fields have the values that
+// suit real networks.
+type DHTTuning struct {
+	discovery.Tuning
+	// Lookup takes the place of the times between lookups of a topic's
+	// replicas: those while few are known and those at random.
+	Lookup time.Duration
+}
+
+// intervals are the syncer's, as tuned.
+func (t DHTTuning) intervals() syncer.Intervals {
+	return syncer.Intervals{Lookup: t.Lookup, Active: t.Lookup, Dormant: t.Lookup}
 }
 
 // StrangerLimits bounds the topics that a node keeps though nobody here joined
@@ -106,6 +144,12 @@ func (c *Config) check() error {
 	}
 	if c.Replicate != Joined && c.Replicate != All {
 		return fmt.Errorf("replicate %d is neither Joined nor All", c.Replicate)
+	}
+	if c.DHT < DHTServer || c.DHT > DHTOff {
+		return fmt.Errorf("DHT mode %d is none of DHTServer, DHTClient and DHTOff", c.DHT)
+	}
+	if t := c.DHTTuning; t.BucketSize < 0 || t.Refresh < 0 || t.Reprovide < 0 || t.Lookup < 0 {
+		return fmt.Errorf("DHT tuning %+v is negative", t)
 	}
 	return nil
 }
@@ -163,6 +207,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Strangers.Bytes == 0 {
 		c.Strangers.Bytes = 1 << 30
+	}
+	if c.Archive {
+		c.Replicate = All
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -20,6 +20,7 @@ import (
 	"github.com/cairn-p2p/cairn/store/badger"
 	"github.com/cairn-p2p/cairn/store/mem"
 	"github.com/cairn-p2p/cairn/syncer"
+	"github.com/cairn-p2p/cairn/syncer/discovery"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -51,16 +52,18 @@ type Node struct {
 	id      types.PeerID
 	started time.Time
 
-	store    Store
-	gate     gate
-	host     host.Host
-	metrics  *metrics
-	verifier *verifier
-	gossip   *gossip.Broadcaster
-	syncer   *syncer.Syncer
-	topics   registry
-	peers    *peers
-	usage    usage
+	store     Store
+	gate      gate
+	host      host.Host
+	metrics   *metrics
+	verifier  *verifier
+	discovery *discovery.Discovery
+	advert    advert
+	gossip    *gossip.Broadcaster
+	syncer    *syncer.Syncer
+	topics    registry
+	peers     *peers
+	usage     usage
 
 	// fetchGenesis asks the connected peers for the genesis of a topic that is
 	// not held here; types.ErrNotFound when none has it. nil: nobody can be
@@ -99,7 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	n.stop = stop
 	n.group, n.running = errgroup.WithContext(running)
 	for _, step := range []func() error{
-		n.openStore, n.openHost, n.openParts, n.loadTopics, n.listen,
+		n.openStore, n.openHost, n.openDiscovery, n.openParts, n.loadTopics, n.listen,
 	} {
 		err = ctx.Err()
 		if err == nil {
@@ -184,13 +187,18 @@ func (n *Node) openParts() error {
 		return fmt.Errorf("open gossip: %w", err)
 	}
 	n.onClose(asCloser(n.gossip))
-	n.syncer, err = syncer.New(syncer.Config{
-		Host:    n.host,
-		Local:   syncLocal{n},
-		Network: n.cfg.Network,
-		Log:     n.cfg.Log,
-		Synced:  n.metrics.transferred,
-	})
+	cfg := syncer.Config{
+		Host:      n.host,
+		Local:     syncLocal{n},
+		Network:   n.cfg.Network,
+		Log:       n.cfg.Log,
+		Synced:    n.metrics.transferred,
+		Intervals: n.cfg.DHTTuning.intervals(),
+	}
+	if n.cfg.DHT != DHTOff {
+		cfg.Finder = n.discovery
+	}
+	n.syncer, err = syncer.New(cfg)
 	if err != nil {
 		return fmt.Errorf("make syncer: %w", err)
 	}
@@ -218,6 +226,7 @@ func (n *Node) loadTopics() error {
 		n.topics.add(t)
 		if info.Joined {
 			n.syncer.Add(t.id, crdt.HeadsHash(info.Heads))
+			n.advertise(t)
 		}
 	}
 	return nil
@@ -227,7 +236,9 @@ func (n *Node) listen() error {
 	if err := listen(n.host, n.cfg.Listen); err != nil {
 		return err
 	}
-	for _, run := range []func(context.Context) error{n.gossip.Run, n.syncer.Run, n.peers.run, n.adoptTopics, n.tend} {
+	for _, run := range []func(context.Context) error{
+		n.discovery.Run, n.gossip.Run, n.syncer.Run, n.peers.run, n.adoptTopics, n.tend,
+	} {
 		n.group.Go(func() error {
 			err := run(n.running)
 			if err != nil {
@@ -290,6 +301,7 @@ func (n *Node) tend(ctx context.Context) error {
 }
 
 func (n *Node) tendTopics(ctx context.Context, now time.Time) {
+	n.advertiseAnew()
 	var total int64
 	var largest *Topic
 	for _, t := range n.topics.all() {

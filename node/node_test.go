@@ -184,6 +184,8 @@ func TestOpenRefuses(t *testing.T) {
 		"a bad bootstrap peer":   {func(c *Config) { c.Bootstrap = []string{"/ip4/127.0.0.1/tcp/1"} }, types.ErrInvalidArgument},
 		"a bad network name":     {func(c *Config) { c.Network = "a/b" }, types.ErrInvalidArgument},
 		"an unknown replication": {func(c *Config) { c.Replicate = 7 }, types.ErrInvalidArgument},
+		"an unknown DHT mode":    {func(c *Config) { c.DHT = 7 }, types.ErrInvalidArgument},
+		"a negative DHT tuning":  {func(c *Config) { c.DHTTuning.Lookup = -1 }, types.ErrInvalidArgument},
 	} {
 		cfg := loopback(t.TempDir())
 		test.change(&cfg)

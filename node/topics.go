@@ -108,6 +108,7 @@ func (n *Node) join(ctx context.Context, g *types.Genesis, adopted bool) (*Topic
 	}
 	if t.Joined() {
 		t.setAdopted(adopted)
+		n.advertise(t) // the quota for adopted topics may have paused it
 		return t, nil
 	}
 	if err := n.store.JoinTopic(g); err != nil {
@@ -127,6 +128,7 @@ func (n *Node) join(ctx context.Context, g *types.Genesis, adopted bool) (*Topic
 	t.setAdopted(adopted)
 	t.touch()
 	n.syncer.Add(t.id, crdt.HeadsHash(info.Heads))
+	n.advertise(t)
 	if err := t.replica.TellSyncer(ctx); err != nil { // of appends that came before Add
 		return nil, fmt.Errorf("join %q: %w", g.Name, err)
 	}
@@ -170,6 +172,7 @@ func (n *Node) Leave(ctx context.Context, ref string) error {
 	}
 	t.joined.Store(false)
 	n.syncer.Remove(t.id)
+	n.advertise(t)
 	return nil
 }
 

@@ -30,6 +30,7 @@ type daemonFlags struct {
 	api       string
 	replicate string
 	pprof     bool
+	dht       string
 }
 
 func newRun(a *app) *cobra.Command {
@@ -55,6 +56,8 @@ peers can dial, one a line. Both go when the node stops.`,
 	flags.StringVar(&f.Network, "network", node.DefaultNetwork, "the network's `NAME`: nodes of different networks ignore each other")
 	flags.StringVar(&f.replicate, "replicate", "joined", "which topics to keep: joined, or all that gossip tells of")
 	flags.BoolVar(&f.pprof, "pprof", false, "serve the profiles of net/http/pprof under /debug/pprof/ on the API's address")
+	flags.StringVar(&f.dht, "dht", "server", "the node's part in the DHT: server, client (keeps nothing for others), or off")
+	flags.BoolVar(&f.Archive, "archive", false, "keep all topics, as --replicate all does, and be found as an archive of the network")
 	return cmd
 }
 
@@ -69,6 +72,16 @@ func (f daemonFlags) config(log *slog.Logger) (node.Config, error) {
 		cfg.Replicate = node.All
 	default:
 		return cfg, usagef("--replicate %q: want joined or all", f.replicate)
+	}
+	switch f.dht {
+	case "server":
+		cfg.DHT = node.DHTServer
+	case "client":
+		cfg.DHT = node.DHTClient
+	case "off":
+		cfg.DHT = node.DHTOff
+	default:
+		return cfg, usagef("--dht %q: want server, client or off", f.dht)
 	}
 	if cfg.Dir == "" {
 		return cfg, usagef("--data-dir is required")

@@ -111,6 +111,8 @@ func TestUsage(t *testing.T) {
 		{"run --data-dir d --network a/b", ""},
 		{"run --data-dir d --network ''", ""},
 		{"run --data-dir d --replicate some", ""},
+		{"run --data-dir d --dht some", "want server, client or off"},
+		{"run --data-dir d --dht ''", ""},
 		{"run --data-dir d extra", ""},
 		{"topic graph", ""},
 		{"topic graph id:xyz", ""},
