@@ -33,6 +33,7 @@ type client struct {
 	frames *frameReader
 	stop   func() bool // detaches the stream from its context
 
+	turn   func() error  // ends a transfer that is to end before its time; nil: none is under way
 	inBulk bool          // a minimum rate is asked for
 	waited time.Duration // spent waiting for the peer in this window
 	begin  int           // bytes read before it
@@ -120,6 +121,11 @@ func (c *client) next() (*pb.Response, error) {
 	if e := m.GetError(); e != nil {
 		reason := e.GetReason()
 		return nil, &remoteError{code: e.GetCode(), reason: reason[:min(len(reason), maxReason)]}
+	}
+	if c.turn != nil {
+		if err := c.turn(); err != nil {
+			return nil, err
+		}
 	}
 	return m, c.checkRate(time.Since(start))
 }

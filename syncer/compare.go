@@ -143,6 +143,9 @@ func (s *Syncer) compare(c *client, r *replica) (outcome, error) {
 		begin := time.Now()
 		err = s.fetch(c, r, claim)
 		s.release(r)
+		if errors.Is(err, errGaveWay) {
+			return outcomeAgain, nil
+		}
 		if err != nil {
 			s.count.failed.Add(1)
 			return 0, err

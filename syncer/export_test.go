@@ -37,3 +37,10 @@ const (
 	MaxRequest  = maxRequest
 	MaxResponse = maxResponse
 )
+
+// Lanes is the number of streams open to a peer.
+func (s *Syncer) Lanes(id types.PeerID) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peers[id].lanes
+}

@@ -90,6 +90,13 @@ func (s *Syncer) feed(c *client, r *replica, line *pipeline, read func(context.C
 		return err
 	}
 	c.bulk(true)
+	begun := time.Now()
+	if err := s.begins(r, c.stream); err != nil {
+		return err
+	}
+	defer s.ends(r)
+	c.turn = func() error { return s.turnOver(r, begun) }
+	defer func() { c.turn = nil }()
 	err := line.run(s.ctx, c, read) // to integrate what came, even if the peer goes
 	c.bulk(false)
 	if err != nil {
@@ -99,6 +106,44 @@ func (s *Syncer) feed(c *client, r *replica, line *pipeline, read func(context.C
 		s.progressed(r)
 	}
 	return err
+}
+
+// errGaveWay: others waited, and the transfer had its time.
+var errGaveWay = errors.New("gave way to another replica")
+
+// errRemoved: the topic is not replicated here any more.
+var errRemoved = errors.New("topic was removed")
+
+// begins notes how to end the transfer that is about to begin on st.
+func (s *Syncer) begins(r *replica, st stream) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.topics[r.topic.id] != r.topic {
+		return errRemoved
+	}
+	r.topic.stop = func() { st.Reset() } //nolint:errcheck // nothing left to do
+	return nil
+}
+
+func (s *Syncer) ends(r *replica) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.topic.stop = nil
+}
+
+// turnOver returns why a transfer that has begun is to end: its topic was
+// removed, or it has had its turn while others wait. A peer that makes the
+// minimum rate and no more must not keep an idle one from being asked.
+func (s *Syncer) turnOver(r *replica, begun time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.topics[r.topic.id] != r.topic:
+		return errRemoved
+	case len(r.topic.waiting) > 0 && time.Since(begun) > s.iv.Turn:
+		return errGaveWay
+	}
+	return nil
 }
 
 // progressed lets the next attempt come soon, should this one fail: a peer whose

@@ -177,6 +177,7 @@ type Intervals struct {
 	Hot     time.Duration // how long a change keeps a topic hot: 30 s
 	Full    time.Duration // between exchanges about all topics, ± 25%: 30 s
 	Offer   time.Duration // between two offers to a peer: 100 ms
+	Turn    time.Duration // of a transfer while other replicas of the topic wait: 5 s
 	Probe   time.Duration // between searches for a topic's replicas among all peers: 5 s
 
 	BackoffMin time.Duration // after the first failure, ± 50%: 500 ms
@@ -206,6 +207,7 @@ func (i Intervals) withDefaults() Intervals {
 	orDefault(&i.Hot, 30*time.Second)
 	orDefault(&i.Full, 30*time.Second)
 	orDefault(&i.Offer, 100*time.Millisecond)
+	orDefault(&i.Turn, 5*time.Second)
 	orDefault(&i.Probe, 5*time.Second)
 	orDefault(&i.BackoffMin, 500*time.Millisecond)
 	orDefault(&i.BackoffMax, 2*time.Minute)

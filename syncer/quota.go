@@ -3,7 +3,10 @@ package syncer
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
@@ -24,7 +27,7 @@ type quota struct {
 	limits Limits
 
 	mu      sync.Mutex
-	streams map[types.PeerID]int
+	streams map[types.PeerID][]*allowance
 	total   int
 	bytes   *lru.Cache[types.PeerID, *rate.Limiter]
 }
@@ -34,16 +37,27 @@ func newQuota(l Limits) *quota {
 	if err != nil {
 		panic(err) // only a size that is not positive
 	}
-	return &quota{limits: l, streams: make(map[types.PeerID]int), bytes: cache}
+	return &quota{limits: l, streams: make(map[types.PeerID][]*allowance), bytes: cache}
 }
 
-// enter counts a stream of the peer. The caller ends what it returns with
-// leave. The error is errQuota.
-func (q *quota) enter(p types.PeerID) (*allowance, error) {
+// enter counts a stream of the peer, which kick ends. The caller ends what it
+// returns with leave. The error is errQuota. When all streams are taken, a peer
+// that has none gets the place of the one that has been idle for longest among
+// those of the peers with most: else strangers could take them all and keep
+// everybody out.
+func (q *quota) enter(p types.PeerID, kick func()) (*allowance, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.total >= q.limits.Streams || q.streams[p] >= q.limits.StreamsPerPeer {
+	if len(q.streams[p]) >= q.limits.StreamsPerPeer {
 		return nil, errQuota
+	}
+	if q.total >= q.limits.Streams {
+		idlest := q.idlest()
+		if len(q.streams[p]) > 0 || idlest == nil {
+			return nil, errQuota
+		}
+		q.drop(idlest)
+		idlest.kick()
 	}
 	limiter, ok := q.bytes.Get(p)
 	if !ok {
@@ -52,27 +66,66 @@ func (q *quota) enter(p types.PeerID) (*allowance, error) {
 		limiter = rate.NewLimiter(rate.Limit(q.limits.BytesPerSecond), burst)
 		q.bytes.Add(p, limiter)
 	}
+	a := &allowance{quota: q, peer: p, kick: kick, limiter: limiter}
+	a.touch()
 	q.total++
-	q.streams[p]++
-	return &allowance{quota: q, peer: p, limiter: limiter}, nil
+	q.streams[p] = append(q.streams[p], a)
+	return a, nil
+}
+
+// idlest returns the stream that was used least lately among those of the
+// peers with most.
+func (q *quota) idlest() *allowance {
+	most := 0
+	for _, streams := range q.streams {
+		most = max(most, len(streams))
+	}
+	var idlest *allowance
+	for _, streams := range q.streams {
+		for _, a := range streams {
+			if len(streams) == most && (idlest == nil || a.used.Load() < idlest.used.Load()) {
+				idlest = a
+			}
+		}
+	}
+	return idlest
+}
+
+// drop stops counting a stream, if it still counts.
+func (q *quota) drop(a *allowance) {
+	streams := q.streams[a.peer]
+	i := slices.Index(streams, a)
+	if i < 0 {
+		return
+	}
+	q.total--
+	if streams = slices.Delete(streams, i, i+1); len(streams) == 0 {
+		delete(q.streams, a.peer)
+		return
+	}
+	q.streams[a.peer] = streams
 }
 
 // allowance is what one stream of a peer may use.
 type allowance struct {
 	quota   *quota
 	peer    types.PeerID
+	kick    func()        // ends the stream; does not block
 	limiter *rate.Limiter // shared by the peer's streams
+	used    atomic.Int64  // when it was last used, Unix nanoseconds
 }
 
+func (a *allowance) touch() { a.used.Store(time.Now().UnixNano()) }
+
 // spend blocks until the peer may cost n bytes more, at most maxResponse.
-func (a *allowance) spend(ctx context.Context, n int) error { return a.limiter.WaitN(ctx, n) }
+func (a *allowance) spend(ctx context.Context, n int) error {
+	a.touch()
+	return a.limiter.WaitN(ctx, n)
+}
 
 func (a *allowance) leave() {
 	q := a.quota
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.total--
-	if q.streams[a.peer]--; q.streams[a.peer] == 0 {
-		delete(q.streams, a.peer)
-	}
+	q.drop(a)
 }

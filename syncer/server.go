@@ -25,7 +25,7 @@ type server struct {
 // serve answers requests until the stream ends. It returns errQuota, with
 // nothing read, when the peer has too many streams. It closes the stream.
 func (s *Syncer) serve(ctx context.Context, from types.PeerID, st stream) error {
-	a, err := s.quota.enter(from)
+	a, err := s.quota.enter(from, func() { st.Reset() }) //nolint:errcheck // nothing left to do
 	if err != nil {
 		s.note(from, types.TopicID{}, err)
 		st.Reset() //nolint:errcheck // nothing left to do

@@ -23,6 +23,7 @@ type topic struct {
 	removed  bool          // from this node
 	element  *list.Element // in the changes; nil: that long ago
 	ladder   ladder
+	stop     func()                // ends the transfer under way; does not block; nil: none
 	transfer *replica              // the one that is fetched from; nil: none
 	waiting  map[*replica]struct{} // for transfer to end
 	trouble  *trouble              // nil: none yet

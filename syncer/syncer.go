@@ -190,6 +190,9 @@ func (s *Syncer) Remove(id types.TopicID) {
 	if t == nil {
 		return
 	}
+	if t.stop != nil {
+		t.stop()
+	}
 	delete(s.topics, id)
 	t.removed = true
 	s.climbs.remove(t)
