@@ -3,6 +3,7 @@ package syncer
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -314,8 +315,12 @@ func (s *Syncer) note(p types.PeerID, topic types.TopicID, err error) {
 		s.log.Debug("sync stream failed", "peer", p, "topic", topic, "err", err)
 		return
 	}
-	s.log.Warn("peer broke the protocol", "peer", p, "topic", topic, "reason", o.reason)
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	level := slog.LevelDebug // of all but the first: a stranger must not fill the log
+	if s.offences[p] == nil {
+		level = slog.LevelWarn
+	}
 	s.offences.add(p, topic, o.reason, time.Now())
+	s.mu.Unlock()
+	s.log.Log(s.ctx, level, "peer broke the protocol", "peer", p, "topic", topic, "reason", o.reason)
 }
