@@ -85,20 +85,25 @@ func connect(t testing.TB, a, b *node.Node) {
 // concurrent callers for each.
 func write(t testing.TB, topics []member, n, writers int) {
 	t.Helper()
+	writeAmong(t, topics, n*len(topics), writers*len(topics))
+}
+
+// writeAmong appends n events of 256 bytes in all, by so many concurrent writers
+// that take turns among the topics.
+func writeAmong(t testing.TB, topics []member, n, writers int) {
+	t.Helper()
 	var group sync.WaitGroup
-	for i, topic := range topics {
-		for w := range writers {
-			group.Go(func() {
+	for w := range writers {
+		group.Go(func() {
+			for k := w; k < n; k += writers {
 				payload := make([]byte, 256)
-				for k := w; k < n; k += writers {
-					copy(payload, fmt.Sprintf("node %d, event %d", i, k))
-					if _, err := topic.Append(t.Context(), append([]byte{}, payload...)); err != nil {
-						t.Errorf("append on node %d: %v", i, err)
-						return
-					}
+				copy(payload, fmt.Sprintf("writer %d, event %d", w, k))
+				if _, err := topics[w%len(topics)].Append(t.Context(), payload); err != nil {
+					t.Errorf("append on node %d: %v", w%len(topics), err)
+					return
 				}
-			})
-		}
+			}
+		})
 	}
 	group.Wait()
 }

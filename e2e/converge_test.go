@@ -12,10 +12,9 @@ func TestConverge(t *testing.T) {
 	const writers = 16
 	for _, test := range []struct{ nodes, events int }{{3, 1000}, {5, 1000}, {3, 10000}, {5, 10000}} {
 		t.Run(fmt.Sprintf("%dx%d", test.nodes, test.events), func(t *testing.T) {
-			topics := cluster(t, test.nodes)
-			each := test.events / test.nodes
-			write(t, topics, each, max(1, writers/test.nodes))
-			converge(t, topics, each*test.nodes)
+			members := cluster(t, test.nodes)
+			writeAmong(t, members, test.events, writers)
+			converge(t, members, test.events)
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/cairn-p2p/cairn/broadcaster"
 	"github.com/cairn-p2p/cairn/crdt"
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -221,18 +222,26 @@ func (n *Node) adoptTopics(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case a := <-n.topics.adoptions:
-			if !n.mayAdopt() {
-				continue
+		case m := <-n.topics.adoptions:
+			if err := n.adopt(ctx, m); err != nil {
+				n.cfg.Log.Warn("adopt topic", "topic", m.Genesis.Name, "err", err)
 			}
-			t, err := n.join(ctx, a.Genesis, true)
-			if err != nil {
-				n.cfg.Log.Warn("adopt topic", "topic", a.Genesis.Name, "err", err)
-				continue
-			}
-			t.replica.Receive(a.From, a.Events, a.Heads)
 		}
 	}
+}
+
+// adopt takes up the topic of a message, and the message, while there is room
+// for strangers' topics.
+func (n *Node) adopt(ctx context.Context, m broadcaster.Message) error {
+	if !n.mayAdopt() {
+		return nil
+	}
+	t, err := n.join(ctx, m.Genesis, true)
+	if err != nil {
+		return err
+	}
+	t.replica.Receive(m.From, m.Events, m.Heads)
+	return nil
 }
 
 // mayAdopt reports whether another topic may be kept that nobody here joined.
