@@ -66,5 +66,8 @@ func (n *Node) advertiseAnew() {
 	defer n.topics.joining.Unlock()
 	for _, t := range n.topics.all() {
 		n.advertise(t)
+		if t.Joined() && t.pausedBy() == nil {
+			n.syncer.Sync(t.id, "") // for what came by meanwhile
+		}
 	}
 }

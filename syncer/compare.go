@@ -21,6 +21,7 @@ const (
 	outcomeNotHeld                // the peer does not have the topic
 	outcomeBusy                   // the topic is being fetched from another peer
 	outcomeAgain                  // something was fetched, and there may be more
+	outcomePaused                 // this node takes nothing new
 )
 
 // runComparison compares one topic with the peer, fetches what is missing, and
@@ -86,6 +87,9 @@ func (s *Syncer) conclude(r *replica, o outcome, err error, now time.Time) {
 		}
 		t.waiting[r] = struct{}{}
 		return // the hint, if any, stands
+	case o == outcomePaused:
+		r.failures = 0
+		s.compareAt(r, now.Add(s.iv.Full))
 	case o == outcomeAgain:
 		r.failures = 0
 		s.compareAt(r, now.Add(s.iv.Compare))
@@ -144,8 +148,11 @@ func (s *Syncer) compare(c *client, r *replica) (outcome, error) {
 		begin := time.Now()
 		err = s.fetch(c, r, claim)
 		s.release(r)
-		if errors.Is(err, errGaveWay) {
+		switch {
+		case errors.Is(err, errGaveWay):
 			return outcomeAgain, nil
+		case errors.Is(err, errPaused):
+			return outcomePaused, nil
 		}
 		if err != nil {
 			s.count.failed.Add(1)

@@ -30,6 +30,9 @@ func (s *Syncer) fetch(c *client, r *replica, claim headsClaim) error {
 	if err != nil {
 		return fmt.Errorf("read own heads: %w", err)
 	}
+	if own.Paused {
+		return errPaused
+	}
 	start, err := s.positions.of(topic, r.peer.id)
 	if err != nil {
 		return err
@@ -107,6 +110,9 @@ func (s *Syncer) feed(c *client, r *replica, line *pipeline, read func(context.C
 	}
 	return err
 }
+
+// errPaused: this node takes nothing new in the topic, so nothing is asked for.
+var errPaused = errors.New("topic is paused here")
 
 // errGaveWay: others waited, and the transfer had its time.
 var errGaveWay = errors.New("gave way to another replica")

@@ -352,3 +352,34 @@ func TestPeerLeaves(t *testing.T) {
 		}
 	})
 }
+
+// TestPausedFetchesNothing: a node that takes nothing new asks for nothing, says
+// nothing false of its peers, and catches up once it is told to.
+func TestPausedFetchesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net := cluster(t, 2)
+		c.Locals[0].Append(c.Topic, 100, 32)
+		c.Locals[1].Pause(c.Topic, true)
+		net.Connect(0, 1)
+		after(10 * time.Minute)
+		pulls := 0
+		for _, r := range net.sent() {
+			if r.from == c.Locals[1].ID() && (r.m.GetPull() != nil || r.m.GetEvents() != nil || r.m.GetAncestors() != nil) {
+				pulls++
+			}
+		}
+		if pulls > 0 || c.Events(1) > 0 {
+			t.Errorf("%d requests for events, %d events", pulls, c.Events(1))
+		}
+		st, err := c.Syncers()[1].Status(c.Topic)
+		if err != nil || st.State != syncer.StatePaused || len(st.Missing) > 0 || len(st.Offenders) > 0 {
+			t.Errorf("status %+v, %v", st, err)
+		}
+		c.Locals[1].Pause(c.Topic, false)
+		c.Syncers()[1].Sync(c.Topic, "")
+		after(5 * time.Second)
+		if c.Hash(0) != c.Hash(1) {
+			t.Errorf("%d events 5 s after the pause, want %d", c.Events(1), c.Events(0))
+		}
+	})
+}

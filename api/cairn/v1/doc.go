@@ -1,0 +1,2 @@
+// Package cairnv1 is the generated schema of the API.
+package cairnv1
