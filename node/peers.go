@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/event"
@@ -48,7 +50,8 @@ const (
 // remembered is the stored form of a peer's addresses.
 type remembered struct {
 	ID    string   `json:"id"`
-	Addrs []string `json:"addrs"`
+	Addrs []string `json:"addrs"`           // where it says it listens
+	Named []string `json:"named,omitempty"` // where the user said it is
 	// Dialled: this node once dialled it, so its addresses are more than a claim.
 	Dialled bool      `json:"dialled"`
 	Seen    time.Time `json:"seen"`
@@ -58,6 +61,9 @@ type remembered struct {
 // those it has met before while it has few.
 type peers struct {
 	n *Node
+
+	saving  sync.Mutex  // one save at a time, so that the latest is stored last
+	unsaved atomic.Bool // the last save failed
 
 	mu      sync.Mutex
 	known   map[peer.ID]remembered
@@ -199,7 +205,7 @@ func (p *peers) candidates() []peer.AddrInfo {
 			continue
 		}
 		info := peer.AddrInfo{ID: id}
-		for _, a := range r.Addrs {
+		for _, a := range slices.Concat(r.Named, r.Addrs) {
 			if m, err := multiaddr.NewMultiaddr(a); err == nil {
 				info.Addrs = append(info.Addrs, m)
 			}
@@ -250,12 +256,32 @@ func (p *peers) met(e event.EvtPeerIdentificationCompleted) {
 // in sync with, if there is news and room on the disk. Peers that this node
 // dialled come before those that dialled it, which may be anybody.
 func (p *peers) remember() {
-	if !p.look() || p.n.store.Writable() != nil {
-		return
+	if p.look() || p.unsaved.Load() {
+		p.save()
 	}
-	if err := p.save(); err != nil {
-		p.n.cfg.Log.Warn("remember peers", "err", err)
+}
+
+// named stores the address of a peer that the node's user had it connect to,
+// which is worth redialling before anything was synced with it.
+func (p *peers) named(info peer.AddrInfo) {
+	p.mu.Lock()
+	known := p.known[info.ID]
+	var all []string
+	for _, a := range info.Addrs {
+		if s := a.String(); len(s) <= maxAddrSize {
+			all = append(all, s)
+		}
 	}
+	for _, s := range known.Named {
+		if !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	known.Named = all[:min(len(all), maxAddrs)]
+	known.ID, known.Dialled, known.Seen = info.ID.String(), true, time.Now().UTC()
+	p.known[info.ID] = known
+	p.mu.Unlock()
+	p.save()
 }
 
 // look takes up what is new of the connected peers, and reports whether there
@@ -276,7 +302,10 @@ func (p *peers) look() (news bool) {
 			continue
 		}
 		news = true
-		p.known[id] = remembered{ID: id.String(), Addrs: addrs, Dialled: old.Dialled || p.dialled(id), Seen: time.Now().UTC()}
+		p.known[id] = remembered{
+			ID: id.String(), Addrs: addrs, Named: old.Named,
+			Dialled: old.Dialled || p.dialled(id), Seen: time.Now().UTC(),
+		}
 	}
 	return news
 }
@@ -289,7 +318,10 @@ func (p *peers) dialled(id peer.ID) bool {
 }
 
 // save stores the first peers of the order, and forgets the others.
-func (p *peers) save() error {
+// While the disk is full it stores nothing, and remember tries again.
+func (p *peers) save() {
+	p.saving.Lock()
+	defer p.saving.Unlock()
 	all := p.sorted()
 	p.mu.Lock()
 	for _, r := range all[min(len(all), maxRemembered):] {
@@ -298,11 +330,17 @@ func (p *peers) save() error {
 		}
 	}
 	p.mu.Unlock()
-	b, err := json.Marshal(all[:min(len(all), maxRemembered)])
-	if err != nil {
-		return err
+	err := p.n.store.Writable()
+	if err == nil {
+		var b []byte
+		if b, err = json.Marshal(all[:min(len(all), maxRemembered)]); err == nil {
+			err = p.n.store.SetMeta(rememberedKey, b)
+		}
 	}
-	return p.n.store.SetMeta(rememberedKey, b)
+	p.unsaved.Store(err != nil)
+	if err != nil && !errors.Is(err, types.ErrDiskFull) {
+		p.n.cfg.Log.Warn("remember peers", "err", err)
+	}
 }
 
 func (p *peers) load() error {
@@ -361,7 +399,8 @@ func (n *Node) Peers() []PeerInfo {
 }
 
 // Connect opens a connection to the peer at addr, a multiaddress that ends in
-// /p2p/ and its id, and returns once it stands.
+// /p2p/ and its id, and returns once it stands. The node remembers the peer, and
+// redials it after a restart.
 func (n *Node) Connect(ctx context.Context, addr string) error {
 	info, err := parsePeer(addr)
 	if err != nil {
@@ -373,6 +412,7 @@ func (n *Node) Connect(ctx context.Context, addr string) error {
 	if err := n.host.Connect(ctx, *info); err != nil {
 		return fmt.Errorf("connect to %s: %w", info.ID, err)
 	}
+	n.peers.named(*info)
 	return nil
 }
 
