@@ -108,7 +108,7 @@ func (a *climber) run(ctx context.Context) error {
 			a.usePull = true
 			return a.line.flush(ctx)
 		}
-		if err := a.take(ctx, page.GetEvents()); err != nil {
+		if err := a.take(ctx, page); err != nil {
 			return err
 		}
 		if !m.GetMore() {
@@ -118,14 +118,15 @@ func (a *climber) run(ctx context.Context) error {
 }
 
 // take hands a frame's events to the pipeline, but for those integrated here.
-func (a *climber) take(ctx context.Context, list []*pb.Event) error {
+func (a *climber) take(ctx context.Context, page *pb.AncestorsAnswer) error {
+	list := page.GetEvents()
 	if len(list) == 0 || len(list) > maxPageEvents {
 		return offencef("frame of %d ancestors", len(list))
 	}
 	if a.events += len(list); a.events > visitBudget {
 		return offencef("more than %d ancestors", visitBudget)
 	}
-	events, err := parseEvents(list, a.ask.topic)
+	events, err := parseEvents(list, page.GetBatches(), a.ask.topic)
 	if err != nil {
 		return err
 	}

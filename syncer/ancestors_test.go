@@ -197,7 +197,8 @@ func TestTooFarBack(t *testing.T) {
 // onAncestors applies lie to answers to Ancestors.
 func onAncestors(lie func(*pb.Response)) func(*pb.Response) []*pb.Response {
 	return func(m *pb.Response) []*pb.Response {
-		if m.GetAncestors() != nil {
+		if a := m.GetAncestors(); a != nil {
+			expand(a.Events, &a.Batches)
 			lie(m)
 		}
 		return same(m)
@@ -301,7 +302,9 @@ func TestHeavyAncestors(t *testing.T) {
 					return same(m)
 				}
 				m.More = true
-				m.GetAncestors().Events = []*pb.Event{{Body: heavy.Bytes(), Witness: heavy.Witness}}
+				m.Answer = &pb.Response_Ancestors{Ancestors: &pb.AncestorsAnswer{
+					Events: []*pb.Event{{Body: heavy.Bytes(), Witness: heavy.Witness}},
+				}}
 				list := make([]*pb.Response, 200)
 				for i := range list {
 					list[i] = m

@@ -71,6 +71,7 @@ func (v *server) sendAncestors(ctx context.Context, topic types.TopicID, list []
 			}
 			a.Events = append(a.Events, eventMessage(e.Bytes(), e.Witness))
 		}
+		a.Batches = share(a.Events)
 		if err := v.write(ctx, &pb.Response{More: len(list) > 0, Answer: &pb.Response_Ancestors{Ancestors: a}}); err != nil {
 			return err
 		}

@@ -285,14 +285,16 @@ func parseResponse(t *testing.T, m *pb.Response, topic types.TopicID) {
 			}
 		}
 	}
-	parseLogID(m.GetPull().GetLogId())               //nolint:errcheck // the same
-	parseCursor(m.GetPull().GetPosition())           //nolint:errcheck // the same
-	parseCIDs(m.GetPull().GetCids(), 1<<20)          //nolint:errcheck // the same
-	parseEvents(m.GetAncestors().GetEvents(), topic) //nolint:errcheck // the same
-	for _, e := range m.GetPull().GetEvents() {
-		parseEvent(e, topic) //nolint:errcheck // the same
+	parseLogID(m.GetPull().GetLogId())      //nolint:errcheck // the same
+	parseCursor(m.GetPull().GetPosition())  //nolint:errcheck // the same
+	parseCIDs(m.GetPull().GetCids(), 1<<20) //nolint:errcheck // the same
+	for _, page := range []interface {
+		GetEvents() []*pb.Event
+		GetBatches() [][]byte
+	}{m.GetAncestors(), m.GetPull()} {
+		parseEvents(page.GetEvents(), page.GetBatches(), topic) //nolint:errcheck // the same
 	}
 	for _, i := range m.GetEvents().GetItems() {
-		parseEvent(i.GetEvent(), topic) //nolint:errcheck // the same
+		parseEvents([]*pb.Event{i.GetEvent()}, m.GetEvents().GetBatches(), topic) //nolint:errcheck // the same
 	}
 }

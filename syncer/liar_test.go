@@ -129,6 +129,7 @@ func (v *victim) catchUp(t *testing.T) {
 func onPull(lie func(*pb.PullAnswer)) func(*pb.Response) []*pb.Response {
 	return func(m *pb.Response) []*pb.Response {
 		if a := m.GetPull(); a != nil {
+			expand(a.Events, &a.Batches)
 			lie(a)
 		}
 		return same(m)
@@ -138,10 +139,42 @@ func onPull(lie func(*pb.PullAnswer)) func(*pb.Response) []*pb.Response {
 func onEvents(lie func([]*pb.Item)) func(*pb.Response) []*pb.Response {
 	return func(m *pb.Response) []*pb.Response {
 		if a := m.GetEvents(); a != nil {
+			expandItems(a)
 			lie(a.Items)
 		}
 		return same(m)
 	}
+}
+
+// expand gives the events of a frame's whole batches their witnesses, so that a
+// lie about one event is about no other.
+func expand(list []*pb.Event, signatures *[][]byte) {
+	batches := make([][]*types.Event, len(*signatures))
+	messages := map[*types.Event]*pb.Event{}
+	for _, m := range list {
+		if m.GetBatch() > 0 {
+			e := &types.Event{CID: types.SumCID(m.GetBody())}
+			batches[m.GetBatch()-1] = append(batches[m.GetBatch()-1], e)
+			messages[e] = m
+		}
+	}
+	for i, batch := range batches {
+		if err := types.RebuildWitnesses([64]byte((*signatures)[i]), batch); err != nil {
+			panic(err) // an honest server's
+		}
+	}
+	for e, m := range messages {
+		m.Witness, m.Batch = e.Witness, 0
+	}
+	*signatures = nil
+}
+
+func expandItems(a *pb.EventsAnswer) {
+	var list []*pb.Event
+	for _, i := range a.Items {
+		list = append(list, i.GetEvent())
+	}
+	expand(list, &a.Batches)
 }
 
 func onHeads(lie func(*pb.HeadsAnswer)) func(*pb.Response) []*pb.Response {
@@ -215,6 +248,38 @@ func TestLiars(t *testing.T) {
 	}
 }
 
+// TestBatchLiars: what a frame says of its whole batches proves nothing by
+// itself.
+func TestBatchLiars(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		lie    func(*pb.PullAnswer)
+		reason string
+	}{
+		{"another signature", func(a *pb.PullAnswer) { a.Batches[0][5] ^= 1 }, "bad witness"},
+		{"the signature of another batch", func(a *pb.PullAnswer) { a.Batches[0], a.Batches[1] = a.Batches[1], a.Batches[0] }, "bad witness"},
+		{"two events change places", func(a *pb.PullAnswer) { a.Events[0], a.Events[1] = a.Events[1], a.Events[0] }, "bad witness"},
+		{"an event is left out", func(a *pb.PullAnswer) { a.Events = a.Events[1:]; a.Position.Number-- }, "bad witness"},
+		{"an event of the next batch", func(a *pb.PullAnswer) { a.Events[64].Batch = 1 }, "bad witness"},
+		{"a batch that is not there", func(a *pb.PullAnswer) { a.Events[3].Batch = 1 << 31 }, "event of batch"},
+		{"a witness beside the batch", func(a *pb.PullAnswer) { a.Events[3].Witness = []byte{1} }, "event of batch"},
+		{"a short signature", func(a *pb.PullAnswer) { a.Batches[0] = a.Batches[0][:63] }, "signature of 63 bytes"},
+		{"a batch without events", func(a *pb.PullAnswer) { a.Batches = append(a.Batches, a.Batches[0]) }, "a batch of 0 events"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := newVictim(t, 0, func(m *pb.Response) []*pb.Response {
+					if a := m.GetPull(); a != nil && len(a.Events) > 0 {
+						tt.lie(a)
+					}
+					return same(m)
+				})
+				v.check(t, tt.reason)
+			})
+		})
+	}
+}
+
 func otherTopicsEvent(t *testing.T) *pb.Event {
 	g, err := types.NewOpen("other")
 	if err != nil {
@@ -269,6 +334,7 @@ func TestEndlessPull(t *testing.T) {
 			if a == nil {
 				return same(m)
 			}
+			expand(a.Events, &a.Batches)
 			a.Events, a.End, a.Position.Number = a.Events[:min(500, len(a.Events))], 1<<40, 0
 			list := make([]*pb.Response, 0, 200)
 			for range cap(list) {
@@ -295,6 +361,7 @@ func TestSlowLoris(t *testing.T) {
 					if a == nil {
 						return same(m)
 					}
+					expandItems(a)
 					pulls.Add(1)
 					time.Sleep(wait)
 					for _, i := range a.Items[1:] { // one event an answer

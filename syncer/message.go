@@ -93,18 +93,6 @@ func parseEvent(m *pb.Event, topic types.TopicID) (*types.Event, error) {
 	return e, nil
 }
 
-func parseEvents(list []*pb.Event, topic types.TopicID) ([]*types.Event, error) {
-	events := make([]*types.Event, 0, len(list))
-	for _, m := range list {
-		e, err := parseEvent(m, topic)
-		if err != nil {
-			return nil, err
-		}
-		events = append(events, e)
-	}
-	return events, nil
-}
-
 // headsQuery is a question about one topic.
 type headsQuery struct {
 	topic   types.TopicID

@@ -139,7 +139,7 @@ func (p *puller) take(ctx context.Context, page *pb.PullAnswer) ([]cid.Cid, erro
 	if p.asCIDs {
 		return parseCIDs(page.GetCids(), maxPageCIDs)
 	}
-	events, err := parseEvents(page.GetEvents(), p.topic)
+	events, err := parseEvents(page.GetEvents(), page.GetBatches(), p.topic)
 	if err != nil {
 		return nil, err
 	}
@@ -275,14 +275,27 @@ func (a *asker) receive(ctx context.Context, cids []cid.Cid, discard bool) (int,
 		if page == nil || len(page.GetItems()) == 0 || items+len(page.GetItems()) > len(cids) {
 			return 0, offencef("answer to Events of another kind or length")
 		}
+		events, err := a.parse(page)
+		if err != nil {
+			return 0, err
+		}
 		for _, item := range page.GetItems() {
-			sent, err := a.item(ctx, item, cids[items], got == items, discard)
+			sent, err := checkItem(item, cids[items], got == items)
 			if err != nil {
 				return 0, err
 			}
-			if items++; sent {
-				got++
+			if items++; !sent {
+				continue
 			}
+			got++
+			if e := events[0]; e.CID != cids[items-1] {
+				return 0, offencef("served other bytes as %s", cids[items-1])
+			} else if !discard {
+				if err := a.line.add(ctx, e); err != nil {
+					return 0, err
+				}
+			}
+			events = events[1:]
 		}
 		if !m.GetMore() {
 			break
@@ -294,30 +307,32 @@ func (a *asker) receive(ctx context.Context, cids []cid.Cid, discard bool) (int,
 	return got, nil
 }
 
-// item takes one item. Of what a peer's log lists it is to send every event,
-// up to the first that is over budget.
-func (a *asker) item(ctx context.Context, m *pb.Item, want cid.Cid, open, discard bool) (sent bool, err error) {
-	switch m.GetOutcome() {
+// parse decodes the events of a frame.
+func (a *asker) parse(page *pb.EventsAnswer) ([]*types.Event, error) {
+	var sent []*pb.Event
+	for _, item := range page.GetItems() {
+		if item.GetOutcome() == pb.Item_OUTCOME_SENT {
+			sent = append(sent, item.GetEvent())
+		}
+	}
+	return parseEvents(sent, page.GetBatches(), a.topic)
+}
+
+// checkItem reports whether the item that was asked for as want was sent. Of
+// what a peer's log lists it is to send every event, up to the first that is
+// over budget; open says that there was none so far.
+func checkItem(item *pb.Item, want cid.Cid, open bool) (sent bool, err error) {
+	switch item.GetOutcome() {
 	case pb.Item_OUTCOME_OVER_BUDGET:
 		return false, nil
 	case pb.Item_OUTCOME_SENT:
+		if !open {
+			return false, offencef("sent an event after one that was over budget")
+		}
+		return true, nil
 	case pb.Item_OUTCOME_ABSENT:
 		return false, offencef("does not serve %s, which its log lists", want)
 	default:
-		return false, offencef("event with outcome %d", m.GetOutcome())
+		return false, offencef("event with outcome %d", item.GetOutcome())
 	}
-	if !open {
-		return false, offencef("sent an event after one that was over budget")
-	}
-	if discard {
-		return true, nil
-	}
-	if c := types.SumCID(m.GetEvent().GetBody()); c != want {
-		return false, offencef("served other bytes as %s", want)
-	}
-	e, err := parseEvent(m.GetEvent(), a.topic)
-	if err != nil {
-		return false, err
-	}
-	return true, a.line.add(ctx, e)
 }

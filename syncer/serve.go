@@ -14,6 +14,9 @@ import (
 // eventRoom is what an event's message takes beside body and witness.
 const eventRoom = 16
 
+// pageRoom is what a frame of a Pull's answer takes beside its events.
+const pageRoom = 256
+
 func eventMessage(body, witness []byte) *pb.Event { return &pb.Event{Body: body, Witness: witness} }
 
 // events answers Events: items in the order asked, until one does not fit the
@@ -60,7 +63,8 @@ type itemWriter struct {
 	over   bool // an event did not fit
 	any    bool // an event was sent: the first always is
 	page   []*pb.Item
-	size   int // bytes of page
+	sent   []*pb.Event // in page
+	size   int         // bytes of page
 }
 
 // add writes the item of e, or of an absent event if e is nil.
@@ -82,8 +86,9 @@ func (w *itemWriter) add(ctx context.Context, e *types.Event) error {
 			return err
 		}
 	}
-	item := &pb.Item{Outcome: pb.Item_OUTCOME_SENT, Event: eventMessage(e.Bytes(), e.Witness)}
-	w.page = append(w.page, item)
+	event := eventMessage(e.Bytes(), e.Witness)
+	w.page = append(w.page, &pb.Item{Outcome: pb.Item_OUTCOME_SENT, Event: event})
+	w.sent = append(w.sent, event)
 	w.size += e.Size() + eventRoom
 	w.budget -= e.Size()
 	w.any = true
@@ -91,8 +96,8 @@ func (w *itemWriter) add(ctx context.Context, e *types.Event) error {
 }
 
 func (w *itemWriter) flush(ctx context.Context, more bool) error {
-	a := &pb.EventsAnswer{Items: w.page}
-	w.page, w.size = nil, 0
+	a := &pb.EventsAnswer{Items: w.page, Batches: share(w.sent)}
+	w.page, w.sent, w.size = nil, nil, 0
 	return w.write(ctx, &pb.Response{More: more, Answer: &pb.Response_Events{Events: a}})
 }
 
@@ -140,9 +145,11 @@ type pageWriter struct {
 	cids  bool
 	until time.Time // when the answer ends early
 
-	page *pb.PullAnswer
-	size int // bytes of page
-	sent int // bytes of events read for this answer
+	page    *pb.PullAnswer
+	sharing sharing
+	size    int // bytes of page, as it is
+	least   int // the same, if all batches become whole
+	sent    int // bytes of events read for this answer
 }
 
 // spent reports whether the answer has used up its budget.
@@ -152,26 +159,42 @@ func (w *pageWriter) spent() bool {
 
 func (w *pageWriter) add(ctx context.Context, e types.Entry) error {
 	size := len(e.Body) + len(e.Witness) + eventRoom
-	count, most := len(w.page.Events), maxPageEvents
 	if w.cids {
 		size = types.CIDSize
-		count, most = len(w.page.Cids), maxPageCIDs
 	}
-	if count == most || count > 0 && w.size+size > pageSize {
+	if w.full(size) {
 		if err := w.flush(ctx, true); err != nil {
 			return err
 		}
 		w.page = &pb.PullAnswer{}
 	}
+	w.size += size
+	w.least += size
 	if w.cids {
 		w.page.Cids = append(w.page.Cids, cidBytes(e.CID()))
 	} else {
-		w.page.Events = append(w.page.Events, eventMessage(e.Body, e.Witness))
+		event := eventMessage(e.Body, e.Witness)
+		w.page.Events = append(w.page.Events, event)
+		w.least -= w.sharing.add(event)
 	}
 	w.page.Position = positionMessage(e.Cursor)
-	w.size += size
 	w.sent += len(e.Body) + len(e.Witness)
 	return nil
+}
+
+// full reports whether an item of size bytes is for the next frame. A batch that
+// has begun is made whole if it can be.
+func (w *pageWriter) full(size int) bool {
+	switch events := len(w.page.Events); {
+	case len(w.page.Cids) == maxPageCIDs || events == maxPageEvents:
+		return true
+	case w.size == 0:
+		return false
+	case w.sharing.open > 0:
+		return w.size+size > maxResponse-pageRoom
+	default:
+		return w.least+size > pageSize || w.size+size > maxResponse-pageRoom
+	}
 }
 
 func (w *pageWriter) flush(ctx context.Context, more bool) error {
@@ -180,7 +203,8 @@ func (w *pageWriter) flush(ctx context.Context, more bool) error {
 			return err
 		}
 	}
-	w.size = 0
+	w.page.Batches = w.sharing.share()
+	w.size, w.least = 0, 0
 	return w.write(ctx, &pb.Response{More: more, Answer: &pb.Response_Pull{Pull: w.page}})
 }
 

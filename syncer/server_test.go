@@ -114,6 +114,30 @@ func TestPullPages(t *testing.T) {
 	}
 }
 
+// A frame ends between two batches, so that none has to be sent with a path of
+// hashes for each event.
+func TestPullSendsWholeBatches(t *testing.T) {
+	v := newServed(t, syncer.Limits{})
+	events := v.local.Append(v.g.ID(), 2000, 500)
+	frames := v.askPull(&pb.PullRequest{})
+	if len(frames) < 3 {
+		t.Errorf("%d frames, want several", len(frames))
+	}
+	bodies, bytes := 0, 0
+	for _, f := range frames {
+		bytes += proto.Size(f)
+		for _, e := range f.GetPull().Events {
+			bodies += len(e.Body)
+			if len(e.Witness) > 0 {
+				t.Errorf("an event comes with a witness of %d bytes", len(e.Witness))
+			}
+		}
+	}
+	if goal := (bodies + 65*len(events)) * 11 / 10; bytes > goal {
+		t.Errorf("%d bytes for %d bytes of bodies, want at most %d", bytes, bodies, goal)
+	}
+}
+
 func TestPullPosition(t *testing.T) {
 	v := newServed(t, syncer.Limits{})
 	v.local.Append(v.g.ID(), 10, 16)

@@ -41,15 +41,59 @@ func signBatch(key ed25519.PrivateKey, events []*Event) {
 		leaves[i] = leafHash(e.CID)
 	}
 	tree := newMerkleTree(leaves)
-	n := uint64(len(events))
-	sig := ed25519.Sign(key, batchMessage(n, tree.root()))
-	for i, e := range events {
-		w := make([]byte, 0, witnessOverhead+hashSize*pathLength(n, uint64(i)))
-		w = binary.AppendUvarint(append(w, witnessBatch), n)
-		w = binary.AppendUvarint(w, uint64(i))
-		w = append(w, sig...)
-		e.Witness = tree.appendPath(w, i)
+	setBatchWitnesses(tree, ed25519.Sign(key, batchMessage(uint64(len(events)), tree.root())), events)
+}
+
+// setBatchWitnesses sets the witness of each leaf of the tree, all in one piece
+// of memory.
+func setBatchWitnesses(tree merkleTree, signature []byte, events []*Event) {
+	n, size := uint64(len(events)), 0
+	for i := range n {
+		size += witnessOverhead + hashSize*pathLength(n, i)
 	}
+	all := make([]byte, 0, size)
+	for i, e := range events {
+		from := len(all)
+		all = binary.AppendUvarint(append(all, witnessBatch), n)
+		all = binary.AppendUvarint(all, uint64(i))
+		all = tree.appendPath(append(all, signature...), i)
+		e.Witness = all[from:len(all):len(all)]
+	}
+}
+
+// BatchPart is the place of an event in the batch that its witness is of.
+type BatchPart struct {
+	N, Index  uint64 // of so many events, the one of this number, from 0
+	Signature [64]byte
+}
+
+// PartOfBatch reads a witness of the second type. It reports false for any
+// other, and verifies nothing.
+func PartOfBatch(witness []byte) (BatchPart, bool) {
+	if len(witness) == 0 || witness[0] != witnessBatch {
+		return BatchPart{}, false
+	}
+	w, err := decodeBatchWitness(witness[1:])
+	if err != nil {
+		return BatchPart{}, false
+	}
+	return BatchPart{N: w.n, Index: w.index, Signature: [signatureSize]byte(w.signature)}, true
+}
+
+// RebuildWitnesses sets the witnesses of events, which are all of a batch in the
+// order of their index, from the batch's signature. It verifies nothing: if the
+// events are others, or not all, or in another order, the witnesses are bad. The
+// error is ErrBadWitness for no event, or more than a batch can have.
+func RebuildWitnesses(signature [64]byte, events []*Event) error {
+	if len(events) == 0 || len(events) > MaxBatchWitness {
+		return fmt.Errorf("%w: a batch of %d events", ErrBadWitness, len(events))
+	}
+	leaves := make([]Hash, len(events))
+	for i, e := range events {
+		leaves[i] = leafHash(e.CID)
+	}
+	setBatchWitnesses(newMerkleTree(leaves), signature[:], events)
+	return nil
 }
 
 func batchMessage(n uint64, root Hash) []byte {

@@ -1471,6 +1471,7 @@ func (x *EventsRequest) GetCids() [][]byte {
 type EventsAnswer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Items         []*Item                `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	Batches       [][]byte               `protobuf:"bytes,2,rep,name=batches,proto3" json:"batches,omitempty"` // see Event
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1508,6 +1509,13 @@ func (*EventsAnswer) Descriptor() ([]byte, []int) {
 func (x *EventsAnswer) GetItems() []*Item {
 	if x != nil {
 		return x.Items
+	}
+	return nil
+}
+
+func (x *EventsAnswer) GetBatches() [][]byte {
+	if x != nil {
+		return x.Batches
 	}
 	return nil
 }
@@ -1564,10 +1572,14 @@ func (x *Item) GetEvent() *Event {
 	return nil
 }
 
+// Event is an event. If all events of a batch are in one frame, in the order of
+// their index, they come without witnesses: the frame's batches have the batch's
+// signature, of 64 bytes, from which the receiver makes the witnesses anew.
 type Event struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Body          []byte                 `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"` // dag-cbor
 	Witness       []byte                 `protobuf:"bytes,2,opt,name=witness,proto3" json:"witness,omitempty"`
+	Batch         uint32                 `protobuf:"varint,3,opt,name=batch,proto3" json:"batch,omitempty"` // in place of witness: its place in the frame's batches, from 1
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1614,6 +1626,13 @@ func (x *Event) GetWitness() []byte {
 		return x.Witness
 	}
 	return nil
+}
+
+func (x *Event) GetBatch() uint32 {
+	if x != nil {
+		return x.Batch
+	}
+	return 0
 }
 
 type PullRequest struct {
@@ -1701,7 +1720,8 @@ type PullAnswer struct {
 	End           uint64                 `protobuf:"varint,2,opt,name=end,proto3" json:"end,omitempty"`                 // first frame only: events in the log
 	Position      *Position              `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`        // after the last event of the frame
 	Events        []*Event               `protobuf:"bytes,4,rep,name=events,proto3" json:"events,omitempty"`
-	Cids          [][]byte               `protobuf:"bytes,5,rep,name=cids,proto3" json:"cids,omitempty"` // instead of events
+	Cids          [][]byte               `protobuf:"bytes,5,rep,name=cids,proto3" json:"cids,omitempty"`       // instead of events
+	Batches       [][]byte               `protobuf:"bytes,6,rep,name=batches,proto3" json:"batches,omitempty"` // see Event
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1767,6 +1787,13 @@ func (x *PullAnswer) GetEvents() []*Event {
 func (x *PullAnswer) GetCids() [][]byte {
 	if x != nil {
 		return x.Cids
+	}
+	return nil
+}
+
+func (x *PullAnswer) GetBatches() [][]byte {
+	if x != nil {
+		return x.Batches
 	}
 	return nil
 }
@@ -1838,6 +1865,7 @@ type AncestorsAnswer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	UsePull       bool                   `protobuf:"varint,1,opt,name=use_pull,json=usePull,proto3" json:"use_pull,omitempty"` // they are too many, or a want is not held: only frame
 	Events        []*Event               `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	Batches       [][]byte               `protobuf:"bytes,3,rep,name=batches,proto3" json:"batches,omitempty"` // see Event
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1882,6 +1910,13 @@ func (x *AncestorsAnswer) GetUsePull() bool {
 func (x *AncestorsAnswer) GetEvents() []*Event {
 	if x != nil {
 		return x.Events
+	}
+	return nil
+}
+
+func (x *AncestorsAnswer) GetBatches() [][]byte {
+	if x != nil {
+		return x.Batches
 	}
 	return nil
 }
@@ -2208,9 +2243,10 @@ const file_sync_proto_rawDesc = "" +
 	"\x06height\x18\x02 \x01(\x04R\x06height\"9\n" +
 	"\rEventsRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x12\n" +
-	"\x04cids\x18\x02 \x03(\fR\x04cids\"9\n" +
+	"\x04cids\x18\x02 \x03(\fR\x04cids\"S\n" +
 	"\fEventsAnswer\x12)\n" +
-	"\x05items\x18\x01 \x03(\v2\x13.cairn.sync.v1.ItemR\x05items\"\xcc\x01\n" +
+	"\x05items\x18\x01 \x03(\v2\x13.cairn.sync.v1.ItemR\x05items\x12\x18\n" +
+	"\abatches\x18\x02 \x03(\fR\abatches\"\xcc\x01\n" +
 	"\x04Item\x125\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x1b.cairn.sync.v1.Item.OutcomeR\aoutcome\x12*\n" +
 	"\x05event\x18\x02 \x01(\v2\x14.cairn.sync.v1.EventR\x05event\"a\n" +
@@ -2218,30 +2254,33 @@ const file_sync_proto_rawDesc = "" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fOUTCOME_SENT\x10\x01\x12\x12\n" +
 	"\x0eOUTCOME_ABSENT\x10\x02\x12\x17\n" +
-	"\x13OUTCOME_OVER_BUDGET\x10\x03\"5\n" +
+	"\x13OUTCOME_OVER_BUDGET\x10\x03\"K\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x12\x18\n" +
-	"\awitness\x18\x02 \x01(\fR\awitness\"\x93\x01\n" +
+	"\awitness\x18\x02 \x01(\fR\awitness\x12\x14\n" +
+	"\x05batch\x18\x03 \x01(\rR\x05batch\"\x93\x01\n" +
 	"\vPullRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x15\n" +
 	"\x06log_id\x18\x02 \x01(\fR\x05logId\x12-\n" +
 	"\x05after\x18\x03 \x01(\v2\x17.cairn.sync.v1.PositionR\x05after\x12\x12\n" +
 	"\x04cids\x18\x04 \x01(\bR\x04cids\x12\x14\n" +
-	"\x05limit\x18\x05 \x01(\x04R\x05limit\"\xb2\x01\n" +
+	"\x05limit\x18\x05 \x01(\x04R\x05limit\"\xc6\x01\n" +
 	"\n" +
 	"PullAnswer\x12\x15\n" +
 	"\x06log_id\x18\x01 \x01(\fR\x05logId\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\x04R\x03end\x123\n" +
 	"\bposition\x18\x03 \x01(\v2\x17.cairn.sync.v1.PositionR\bposition\x12,\n" +
 	"\x06events\x18\x04 \x03(\v2\x14.cairn.sync.v1.EventR\x06events\x12\x12\n" +
-	"\x04cids\x18\x05 \x03(\fR\x04cidsJ\x04\b\x06\x10\a\"T\n" +
+	"\x04cids\x18\x05 \x03(\fR\x04cids\x12\x18\n" +
+	"\abatches\x18\x06 \x03(\fR\abatches\"T\n" +
 	"\x10AncestorsRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x14\n" +
 	"\x05wants\x18\x02 \x03(\fR\x05wants\x12\x14\n" +
-	"\x05stops\x18\x03 \x03(\fR\x05stops\"Z\n" +
+	"\x05stops\x18\x03 \x03(\fR\x05stops\"t\n" +
 	"\x0fAncestorsAnswer\x12\x19\n" +
 	"\buse_pull\x18\x01 \x01(\bR\ausePull\x12,\n" +
-	"\x06events\x18\x02 \x03(\v2\x14.cairn.sync.v1.EventR\x06events\"R\n" +
+	"\x06events\x18\x02 \x03(\v2\x14.cairn.sync.v1.EventR\x06events\x12\x18\n" +
+	"\abatches\x18\x03 \x03(\fR\abatches\"R\n" +
 	"\x05Offer\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x1d\n" +
 	"\n" +
