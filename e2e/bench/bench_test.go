@@ -15,6 +15,7 @@ func TestSuites(t *testing.T) {
 		"converge": {"-select", "3 nodes"},
 		"join":     {"-select", "10000 "},
 		"heal":     nil,
+		"growth":   {"-select", "10000 events"},
 		"latency":  nil,
 		"limits":   {"-select", "fsync|of 3$|stream"},
 	} {

@@ -13,6 +13,10 @@ import (
 // in joins covers: what 64 concurrent writers make.
 const appendedTogether = 64
 
+// farRoundTrip is that of a join from far away, whose goal is a second more than
+// the same from near.
+const farRoundTrip = 100 * time.Millisecond
+
 // joins measures a fresh node that joins a topic, until it holds all of it. The
 // server's events have batch witnesses, or single ones: those were appended one
 // at a time.
@@ -32,14 +36,16 @@ func (b *bench) joins() error {
 		if !b.selected.MatchString(name) {
 			continue
 		}
-		if err := b.joinRow(name, events, test.together, test.goal); err != nil {
+		if err := b.joinRow(name, events, test.together, test.goal, test.together > 1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *bench) joinRow(name string, events, together int, goal time.Duration) (err error) {
+// joinRow measures joins of a new server; far adds one over a long round trip. A
+// goal of 0 is none.
+func (b *bench) joinRow(name string, events, together int, goal time.Duration, far bool) (err error) {
 	ctx, cancel := context.WithTimeout(b.ctx, rowTimeout)
 	defer cancel()
 	server, err := b.fresh(ctx)
@@ -55,11 +61,53 @@ func (b *bench) joinRow(name string, events, together int, goal time.Duration) (
 	if err != nil {
 		return err
 	}
-	r.atMost(goal)
+	if goal > 0 {
+		r.atMost(goal)
+	}
+	near := r.took
 	if r.wire, err = b.joinWire(server, events); err != nil {
 		return fmt.Errorf("%s, tapped: %w", name, err)
 	}
-	return nil
+	if !far {
+		return nil
+	}
+	r, err = b.row(fmt.Sprintf("%s, %v round trip", name, farRoundTrip), func(ctx context.Context, r *row) error {
+		return b.joinFar(ctx, r, server, events)
+	})
+	if r != nil {
+		r.atMost(near + time.Second)
+	}
+	return err
+}
+
+// joinFar joins over a connection that stands already and has a long round trip.
+func (b *bench) joinFar(ctx context.Context, r *row, server member, events int) (err error) {
+	t := &taps{delay: farRoundTrip / 2}
+	defer func() { err = errors.Join(err, t.close()) }()
+	m, err := b.bare(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeAll([]member{m}) //nolint:errcheck // it was closed, or an error is on its way
+	if err := connect(ctx, m, server, t); err != nil {
+		return err
+	}
+	r.events = events
+	err = around(ctx, r, []probe{streams(), b.groups(1000)}, func() error {
+		return b.measure(ctx, r, func(ctx context.Context) error {
+			if m.Topic, err = m.node.Topic(ctx, topicName); err != nil {
+				return err
+			}
+			return await(ctx, []member{m}, events)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if err := check(ctx, []member{server, m}, events); err != nil {
+		return err
+	}
+	return r.finish(ctx, []member{m}, events)
 }
 
 // fill appends events, so many a call.

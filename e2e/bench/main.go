@@ -24,6 +24,7 @@ var suites = map[string]func(*bench) error{
 	"converge": (*bench).converges,
 	"join":     (*bench).joins,
 	"heal":     (*bench).heals,
+	"growth":   (*bench).growth,
 	"latency":  (*bench).latencies,
 	"limits":   (*bench).limits,
 }

@@ -30,15 +30,29 @@ type member struct {
 
 // open starts a node in dir and joins the topic.
 func open(ctx context.Context, dir string) (member, error) {
-	n, err := node.Open(ctx, node.Config{Dir: dir, Listen: []string{"/ip4/127.0.0.1/tcp/0"}, MinFree: -1})
+	m, err := openBare(ctx, dir)
 	if err != nil {
 		return member{}, err
 	}
-	t, err := n.Topic(ctx, topicName)
-	if err != nil {
-		return member{}, errors.Join(err, n.Close())
+	if m.Topic, err = m.node.Topic(ctx, topicName); err != nil {
+		return member{}, errors.Join(err, m.node.Close())
 	}
-	return member{t, n, dir}, nil
+	return m, nil
+}
+
+// openBare starts a node in dir.
+func openBare(ctx context.Context, dir string) (member, error) {
+	n, err := node.Open(ctx, node.Config{Dir: dir, Listen: []string{"/ip4/127.0.0.1/tcp/0"}, MinFree: -1})
+	return member{node: n, dir: dir}, err
+}
+
+// bare starts a node in a directory of its own, without the topic.
+func (b *bench) bare(ctx context.Context) (member, error) {
+	dir, err := b.temp()
+	if err != nil {
+		return member{}, err
+	}
+	return openBare(ctx, dir)
 }
 
 // fresh starts a node in a directory of its own.

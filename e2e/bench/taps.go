@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,12 +9,14 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // taps stand between nodes and count the bytes that pass, as they are on the
 // wire: framed and encrypted. Nil taps let nodes connect directly.
 type taps struct {
 	count atomic.Int64
+	delay time.Duration // of every byte, each way
 
 	mu      sync.Mutex
 	closers []io.Closer
@@ -69,9 +72,16 @@ func (t *taps) accept(l net.Listener, target string) {
 }
 
 func (t *taps) forward(from, to net.Conn) {
-	io.Copy(tapped{to, &t.count}, from) //nolint:errcheck // both ends see it
-	from.Close()                        //nolint:errcheck // as above
-	to.Close()                          //nolint:errcheck // as above
+	out := io.Writer(tapped{to, &t.count})
+	if t.delay == 0 {
+		io.Copy(out, from) //nolint:errcheck // both ends see it
+	} else {
+		late := newDelayed(out, t.delay)
+		io.Copy(late, from) //nolint:errcheck // as above
+		late.close()
+	}
+	from.Close() //nolint:errcheck // as above
+	to.Close()   //nolint:errcheck // as above
 }
 
 // close ends all connections and waits for what served them.
@@ -101,4 +111,46 @@ func (w tapped) Write(b []byte) (int, error) {
 	n, err := w.Writer.Write(b)
 	w.count.Add(int64(n))
 	return n, err
+}
+
+// inFlight bounds what a delayed connection holds, in pieces of at most 32 KiB.
+const inFlight = 1024
+
+// delayed writes everything a while after it was given, in order, however much
+// comes meanwhile.
+type delayed struct {
+	to     io.Writer
+	delay  time.Duration
+	pieces chan piece
+	done   chan struct{}
+}
+
+type piece struct {
+	b   []byte
+	due time.Time
+}
+
+func newDelayed(to io.Writer, delay time.Duration) *delayed {
+	d := &delayed{to: to, delay: delay, pieces: make(chan piece, inFlight), done: make(chan struct{})}
+	go d.run()
+	return d
+}
+
+func (d *delayed) run() {
+	defer close(d.done)
+	for p := range d.pieces {
+		time.Sleep(time.Until(p.due))
+		d.to.Write(p.b) //nolint:errcheck // the reader of the other end sees it
+	}
+}
+
+func (d *delayed) Write(b []byte) (int, error) {
+	d.pieces <- piece{bytes.Clone(b), time.Now().Add(d.delay)}
+	return len(b), nil
+}
+
+// close writes what was given and waits for it.
+func (d *delayed) close() {
+	close(d.pieces)
+	<-d.done
 }
