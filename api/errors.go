@@ -81,6 +81,9 @@ func toWire(ctx context.Context, err error) error {
 	if errors.As(err, &draft) { // the client says which, as it counts
 		info.Index, err = draft.Index, draft.Err
 	}
+	if cause := context.Cause(ctx); errors.Is(cause, types.ErrClosed) && !errors.Is(err, types.ErrClosed) {
+		err = cause // what it ended by is no news to the caller
+	}
 	wire = connect.NewError(r.code, err)
 	if detail, err := connect.NewErrorDetail(info); err == nil {
 		wire.AddDetail(detail)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 
 	cairnv1 "github.com/cairn-p2p/cairn/api/cairn/v1"
 	"github.com/cairn-p2p/cairn/api/cairn/v1/cairnv1connect"
@@ -18,10 +19,13 @@ type handler struct {
 
 var _ cairnv1connect.NodeServiceHandler = (*handler)(nil)
 
+// errStopping is why calls that wait end when the server stops.
+var errStopping = fmt.Errorf("the node stops: %w", types.ErrClosed)
+
 // waiting returns the context of a call that ends when the server stops.
 func (h *handler) waiting(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(h.draining, func() { cancel(types.ErrClosed) })
+	stop := context.AfterFunc(h.draining, func() { cancel(errStopping) })
 	return ctx, func() { stop(); cancel(nil) }
 }
 
@@ -109,6 +113,9 @@ func (h *handler) WaitTopic(ctx context.Context, req *cairnv1.WaitTopicRequest) 
 }
 
 func (h *handler) Publish(ctx context.Context, req *cairnv1.PublishRequest) (*cairnv1.PublishResponse, error) {
+	if len(req.GetEvents()) == 0 { // a misspelt field, more likely than a wish
+		return nil, toWire(ctx, fmt.Errorf("%w: no events to publish", types.ErrInvalidArgument))
+	}
 	cids, err := h.svc.Publish(ctx, req.GetTopic(), each(req.GetEvents(), draftFromProto))
 	if err != nil {
 		return nil, toWire(ctx, err)

@@ -46,6 +46,13 @@ func TestJSON(t *testing.T) {
 	if code := post(t, c, "Publish", `{"topic":"t","events":[{"payload":"YQ=="},{"payload":"Yg==","tags":["x"]},{}]}`, &published); code != http.StatusOK || len(published.CIDs) != 3 {
 		t.Fatalf("publish: %d, %v", code, published)
 	}
+	var misspelt struct{ Code, Message string }
+	if code := post(t, c, "Publish", `{"topic":"misspelt","event":[{"payload":"YQ=="}]}`, &misspelt); code != http.StatusBadRequest || misspelt.Message != "invalid argument: no events to publish" {
+		t.Errorf("publish without events: %d, %+v", code, misspelt)
+	}
+	if code := post(t, c, "GetHeads", `{"topic":"misspelt"}`, &map[string]any{}); code != http.StatusNotFound {
+		t.Errorf("a topic was joined for no event: %d", code)
+	}
 	var heads map[string]any
 	if code := post(t, c, "GetHeads", `{"topic":"t"}`, &heads); code != http.StatusOK || heads["heads_hash"] == "" {
 		t.Errorf("heads: %d, %v", code, heads)

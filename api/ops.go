@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/cairn-p2p/cairn/node"
-	"github.com/cairn-p2p/cairn/types"
 )
 
 // maxScrapes bounds the scrapes under way: a scrape looks at every topic.
@@ -72,7 +71,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 func (s *Server) checks() []node.Check {
 	var stopping error
 	if s.draining.Load() {
-		stopping = fmt.Errorf("the node stops: %w", types.ErrClosed)
+		stopping = errStopping
 	}
 	checks := []node.Check{{Name: "serving", Err: stopping}}
 	if o, ok := s.Service.(Operator); ok {

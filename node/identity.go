@@ -44,6 +44,12 @@ func loadIdentity(dir, storeDir string) (ed25519.PrivateKey, error) {
 	return key, nil
 }
 
+// private reports whether only its owner can read the file.
+func private(path string) bool {
+	info, err := os.Stat(path)
+	return err != nil || info.Mode().Perm()&0o077 == 0
+}
+
 // publisherKey is the store's record of whose database it is.
 const publisherKey = "publisher"
 

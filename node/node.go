@@ -142,6 +142,9 @@ func (n *Node) openStore() error {
 	if n.key, err = loadIdentity(n.cfg.Dir, storeDir); err != nil {
 		return err
 	}
+	if path := filepath.Join(n.cfg.Dir, identityFile); !private(path) {
+		n.cfg.Log.Warn("others can read the node's key; chmod it to 0600", "file", path)
+	}
 	db, err := badger.Open(storeDir, badger.Options{
 		Network: n.cfg.Network,
 		MinFree: n.cfg.minFree(),

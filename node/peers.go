@@ -65,6 +65,8 @@ type peers struct {
 	saving  sync.Mutex  // one save at a time, so that the latest is stored last
 	unsaved atomic.Bool // the last save failed
 
+	identified event.Subscription // stands before anybody can connect, so that nobody is missed
+
 	mu      sync.Mutex
 	known   map[peer.ID]remembered
 	listens map[peer.ID][]string // where connected peers say they listen
@@ -73,16 +75,16 @@ type peers struct {
 // newPeers returns the peers that the node remembers.
 func newPeers(n *Node) (*peers, error) {
 	p := &peers{n: n, known: map[peer.ID]remembered{}, listens: map[peer.ID][]string{}}
+	var err error
+	if p.identified, err = n.host.EventBus().Subscribe(new(event.EvtPeerIdentificationCompleted)); err != nil {
+		return nil, fmt.Errorf("subscribe to identified peers: %w", err)
+	}
+	n.onClose(p.identified.Close)
 	return p, p.load()
 }
 
 // run dials and remembers until ctx ends.
 func (p *peers) run(ctx context.Context) error {
-	identified, err := p.n.host.EventBus().Subscribe(new(event.EvtPeerIdentificationCompleted))
-	if err != nil {
-		return fmt.Errorf("subscribe to identified peers: %w", err)
-	}
-	defer identified.Close() //nolint:errcheck // nothing depends on it
 	var background sync.WaitGroup
 	defer background.Wait()
 	for _, a := range p.n.cfg.Bootstrap {
@@ -101,7 +103,7 @@ func (p *peers) run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 			p.remember()
-		case e, ok := <-identified.Out():
+		case e, ok := <-p.identified.Out():
 			if !ok {
 				return nil
 			}

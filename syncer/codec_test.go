@@ -298,3 +298,19 @@ func parseResponse(t *testing.T, m *pb.Response, topic types.TopicID) {
 		parseEvents([]*pb.Event{i.GetEvent()}, m.GetEvents().GetBatches(), topic) //nolint:errcheck // the same
 	}
 }
+
+// FuzzPositions: what is stored of peers' positions is read as far as it can be,
+// and what was read comes back when it is written and read again.
+func FuzzPositions(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(encodePositions([]position{{peer: "peer", logID: types.LogID{1}, after: types.Cursor{Number: 7, Hash: [8]byte{2}}}, {peer: ""}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list := decodePositions(b)
+		if len(list) > maxPositions {
+			t.Errorf("%d positions", len(list))
+		}
+		if again := decodePositions(encodePositions(list)); !slices.Equal(again, list) {
+			t.Errorf("%+v reads back as %+v", list, again)
+		}
+	})
+}

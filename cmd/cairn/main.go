@@ -21,6 +21,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(s
 	root := newRoot(a)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteC()
+	if err == nil {
+		err = a.helpErr
+	}
 	if err != nil {
 		a.complain(cmd, err)
 	}

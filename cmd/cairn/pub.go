@@ -93,6 +93,9 @@ func (a *app) pubLines(ctx context.Context, c *api.Client, topic string, tags []
 		err = lines.err
 	}
 	var failed *api.DraftError
+	if errors.As(err, &failed) && errors.Is(err, types.ErrClosed) {
+		return fmt.Errorf("after %d lines: %w", failed.Index, failed.Err)
+	}
 	if errors.As(err, &failed) {
 		return fmt.Errorf("line %d: %w", failed.Index+1, failed.Err)
 	}

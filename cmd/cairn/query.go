@@ -102,7 +102,7 @@ func parseTime(name, s string, now time.Time) (time.Time, error) {
 		return now.Add(-d), nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
+	if err != nil || t.IsZero() { // which stands for no time at all
 		return t, usagef("--%s %q: want a time like 2006-01-02T15:04:05Z, or a duration like 10m", name, s)
 	}
 	return t, nil

@@ -31,7 +31,8 @@ type app struct {
 	timeout time.Duration
 	level   slog.Level
 
-	started bool // the command line was understood and its verb runs
+	started bool  // the command line was understood and its verb runs
+	helpErr error // why --help printed none
 }
 
 const longHelp = `Cairn replicates topics of signed events between nodes.
@@ -66,6 +67,14 @@ func newRoot(a *app) *cobra.Command {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	makeStrict(root)
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if rest := cmd.Flags().Args(); cmd.HasSubCommands() && len(rest) > 0 {
+			a.helpErr = unknownVerb(cmd, rest[0]) // cobra would print cmd's help and succeed
+			return
+		}
+		help(cmd, args)
+	})
 	return root
 }
 

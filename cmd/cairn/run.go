@@ -21,6 +21,10 @@ import (
 // Nothing that was acknowledged is lost then: that is durable already.
 const stopTimeout = 4500 * time.Millisecond
 
+// sameSignal is the time within which two signals are one: who ends a process
+// group often tells its leader twice, as timeout(1) does.
+const sameSignal = 100 * time.Millisecond
+
 // errForced: a second signal, or stopTimeout, ended the node.
 var errForced = errors.New("stopped before everything was closed; acknowledged events are durable")
 
@@ -199,14 +203,20 @@ func (d *daemon) serve(l net.Listener) error {
 func (d *daemon) awaitStop(stop func() error) error {
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()
+	begun := time.Now()
 	timeout := time.NewTimer(stopTimeout)
 	defer timeout.Stop()
-	select {
-	case err := <-stopped:
-		return err
-	case s := <-d.signals:
-		return fmt.Errorf("second signal, %s: %w", s, errForced)
-	case <-timeout.C:
-		return fmt.Errorf("not stopped in %s: %w", stopTimeout, errForced)
+	for {
+		select {
+		case err := <-stopped:
+			return err
+		case s := <-d.signals:
+			if time.Since(begun) < sameSignal {
+				continue
+			}
+			return fmt.Errorf("second signal, %s: %w", s, errForced)
+		case <-timeout.C:
+			return fmt.Errorf("not stopped in %s: %w", stopTimeout, errForced)
+		}
 	}
 }

@@ -42,6 +42,8 @@ func TestUsage(t *testing.T) {
 		{"peer nope", ""},
 		{"key", ""},
 		{"help nope", ""},
+		{"nope --help", `unknown verb "nope"`},
+		{"topic nope -h", `unknown verb "nope"`},
 		{"help topic nope", ""},
 		{"completion nope", ""},
 		{"--nope", ""},
