@@ -5,7 +5,7 @@ RUNS        ?= 3
 # A decoder's fuzz test, as package:function.
 FUZZ := $(shell grep -rlE '^func Fuzz' --include='*_test.go' . | xargs grep -hoE '^func Fuzz[A-Za-z]+' /dev/null --with-filename | sed -E 's,^\./,,; s,/[^/]*_test\.go:func ,:,')
 
-.PHONY: help build check lint test e2e fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-long bench-parts generate
+.PHONY: help build check lint test e2e fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-long bench-parts bench-peer generate
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,7 @@ lint: ## vet, staticcheck and the format
 	go vet ./...
 	go vet -tags process ./e2e/...
 	$(STATICCHECK) ./...
+	cd bench && go vet ./... && $(STATICCHECK) ./...
 	@test -z "$$($(GOFUMPT) -l . | tee /dev/stderr)" || { echo 'run: make fmt'; exit 1; }
 
 fmt: ## format every file
@@ -26,6 +27,7 @@ fmt: ## format every file
 
 test: ## the tests, with the race detector
 	CGO_ENABLED=1 go test -race ./...
+	cd bench && CGO_ENABLED=1 go test -race ./...
 
 e2e: build ## real daemons: killed, restarted, joined late
 	go test -tags process -count=1 ./e2e/...
@@ -46,6 +48,9 @@ bench-long: ## append and join up to 1,000,000 events, converge and heal up to 1
 
 bench-parts:
 	go test -run '^$$' -bench . -benchtime 1s ./types ./trie ./store/... ./crdt/... ./syncer/... ./broadcaster/...
+
+bench-peer: ## the same work on Cairn and on go-ds-crdt, beside each other; about an hour
+	cd bench && go run .
 
 generate: ## the protobuf code; needs protoc, protoc-gen-go and protoc-gen-connect-go
 	go generate ./...

@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"strconv"
@@ -115,11 +116,20 @@ func matches(patterns []string, name string) bool {
 	return false
 }
 
+// isModule reports whether a directory holds a module of its own.
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
+}
+
 // goFiles returns the imports of every Go file of the module, by its path.
 func goFiles(t *testing.T) map[string][]string {
 	t.Helper()
 	files := map[string][]string{}
 	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && name != "." && isModule(name) {
+			return fs.SkipDir
+		}
 		if err != nil || d.IsDir() || filepath.Ext(name) != ".go" {
 			return err
 		}

@@ -35,31 +35,51 @@ const (
 	look = 2 * time.Millisecond
 )
 
-// stock leaves go-ds-crdt's options as they are.
+// settings are what go-ds-crdt leaves to its user.
+type settings struct {
+	durable durability
+	tune    func(*dscrdt.Options)
+}
+
+// durability is when what a node was given is on disk.
+type durability string
+
+const (
+	syncWrites durability = "Each transaction of an append, or of receiving an event, is fsynced (SyncWrites)."
+	syncCalls  durability = "An append ends with one Sync; what is received is not fsynced."
+	notSynced  durability = "Nothing is fsynced."
+)
+
+// stock leaves the library's options as they are.
 func stock(*dscrdt.Options) {}
 
-// brisk announces heads each second rather than each minute, and walks several
-// branches at once.
-func brisk(o *dscrdt.Options) {
-	o.RebroadcastInterval = time.Second
+// brisk announces heads each second rather than each minute.
+func brisk(o *dscrdt.Options) { o.RebroadcastInterval = time.Second }
+
+// parallel is brisk, and handles the heads that it hears of at once, with more
+// workers.
+func parallel(o *dscrdt.Options) {
+	brisk(o)
+	o.MultiHeadProcessing = true
+	o.NumWorkers = 50
 }
 
 // dsCRDT is go-ds-crdt as its example and ipfs-lite put it together: one
 // Badger for everything, bitswap among the connected peers, the library's own
 // gossipsub broadcaster.
-func dsCRDT(name string, tune func(*dscrdt.Options)) system {
+func dsCRDT(name string, s settings) system {
 	return system{
 		name:  name,
-		setup: "Badger v4 with SyncWrites, TCP and Noise, bitswap, gossipsub. Each of the transactions of an append, or of receiving an event, is fsynced.",
+		setup: "Badger v4, TCP and Noise, bitswap, gossipsub. " + string(s.durable),
 		open: func(ctx context.Context, dir string) (node, error) {
-			return openCRDT(ctx, dir, tune)
+			return openCRDT(ctx, dir, s)
 		},
 	}
 }
 
 // crdtNode is what the crdt datastores of one process share.
 type crdtNode struct {
-	tune func(*dscrdt.Options)
+	settings
 
 	// cancel ends what follows, in which constructors keep the context.
 	cancel context.CancelFunc
@@ -74,9 +94,9 @@ type crdtNode struct {
 	replicas []*crdtReplica
 }
 
-func openCRDT(ctx context.Context, dir string, tune func(*dscrdt.Options)) (_ *crdtNode, err error) {
+func openCRDT(ctx context.Context, dir string, s settings) (_ *crdtNode, err error) {
 	logging.SetAllLoggers(logging.LevelFatal)
-	n := &crdtNode{tune: tune}
+	n := &crdtNode{settings: s}
 	n.ctx, n.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
@@ -84,7 +104,7 @@ func openCRDT(ctx context.Context, dir string, tune func(*dscrdt.Options)) (_ *c
 		}
 	}()
 	opts := badger.DefaultOptions
-	opts.SyncWrites = true
+	opts.SyncWrites = s.durable == syncWrites
 	if n.store, err = badger.NewDatastore(dir, &opts); err != nil {
 		return nil, err
 	}
@@ -205,7 +225,18 @@ func (r *crdtReplica) put(k datastore.Key, _ []byte) {
 }
 
 func (r *crdtReplica) append(ctx context.Context, e entry) error {
-	return r.set.Put(ctx, datastore.NewKey(e.key), e.payload)
+	if err := r.set.Put(ctx, datastore.NewKey(e.key), e.payload); err != nil {
+		return err
+	}
+	return r.sync(ctx)
+}
+
+// sync makes what was appended durable, where it is not yet.
+func (r *crdtReplica) sync(ctx context.Context) error {
+	if r.node.durable != syncCalls {
+		return nil
+	}
+	return r.set.Sync(ctx, datastore.NewKey("/"))
 }
 
 func (r *crdtReplica) appendTogether(ctx context.Context, all []entry) error {
@@ -218,7 +249,10 @@ func (r *crdtReplica) appendTogether(ctx context.Context, all []entry) error {
 			return err
 		}
 	}
-	return b.Commit(ctx)
+	if err := b.Commit(ctx); err != nil {
+		return err
+	}
+	return r.sync(ctx)
 }
 
 func (r *crdtReplica) ready(ctx context.Context, others int) error {

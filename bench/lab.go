@@ -25,9 +25,10 @@ type lab struct {
 type result struct {
 	Events  int
 	Took    time.Duration
-	NotDone string   // how far it got; empty when it was done
-	Failed  string   // what is wrong, where it should have been right
-	Notes   []string // sentences for people
+	Held    time.Duration // until all had all events, where it was noted; the heads may have differed still
+	NotDone string        // how far it got; empty when it was done
+	Failed  string        // what is wrong, where it should have been right
+	Notes   []string      // sentences for people
 }
 
 func (l *lab) note(format string, args ...any) {
@@ -113,10 +114,16 @@ func (l *lab) cluster(ctx context.Context, n int) (nodes []node, replicas []repl
 func (l *lab) timed(ctx context.Context, events int, all []replica, before int, work func(context.Context) error) error {
 	want := before + events
 	return l.measure(ctx, events, func(ctx context.Context) error {
-		if err := work(ctx); err != nil {
+		start := time.Now()
+		err := work(ctx)
+		if err == nil {
+			err = hold(ctx, all, want)
+		}
+		if err != nil {
 			return progress(err, all, want)
 		}
-		return progress(equal(ctx, all, want), all, want)
+		l.result.Held = time.Since(start)
+		return equal(ctx, all, want)
 	}, func(ctx context.Context) error { return verify(ctx, all, want) })
 }
 
@@ -142,12 +149,20 @@ func (l *lab) measure(ctx context.Context, events int, work, verify func(context
 // errHeads is what is left to wait for when all events are everywhere.
 var errHeads = errors.New("all events are everywhere, but the heads differ")
 
-// equal returns once all replicas hold want events and have equal heads.
-func equal(ctx context.Context, all []replica, want int) error {
+// hold returns once all replicas hold want events.
+func hold(ctx context.Context, all []replica, want int) error {
 	for _, r := range all {
 		if err := r.wait(ctx, want); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// equal returns once all replicas hold want events and have equal heads.
+func equal(ctx context.Context, all []replica, want int) error {
+	if err := hold(ctx, all, want); err != nil {
+		return err
 	}
 	err := poll(ctx, func() (bool, error) { return sameHeads(ctx, all) })
 	if ctx.Err() != nil {

@@ -21,6 +21,9 @@ import (
 // 10,000 events one by one, or making two groups equal in themselves.
 const setupLimit = 5 * time.Minute
 
+// quickCap keeps --quick under two minutes whatever is not done.
+const quickCap = 45 * time.Second
+
 // stderrTail is how much is shown of what a cell that died said, in bytes.
 const stderrTail = 500
 
@@ -50,9 +53,9 @@ type options struct {
 func parse(args []string) (options, error) {
 	o := options{progress: os.Stderr}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.BoolVar(&o.quick, "quick", false, "only converge 3 × 1,000 and join 1,000")
+	flags.BoolVar(&o.quick, "quick", false, "converge 3 × 1,000 and join 1,000 alone, on the first two systems, with a cap of at most 45 s")
 	flags.DurationVar(&o.limit, "cap", 2*time.Minute, "give up on a cell after `TIME`")
-	flags.IntVar(&o.writers, "writers", 16, "concurrent writers on each node where nodes converge, heal or share topics")
+	flags.IntVar(&o.writers, "writers", 4, "concurrent writers on each node where nodes converge, heal or share topics")
 	selected := flags.String("select", "", "only rows whose name matches `REGEXP`")
 	compared := flags.String("systems", "", "only Cairn and systems whose name matches `REGEXP`")
 	flags.StringVar(&o.work, "cell-work", "", "measure this row alone and print the result as JSON (with -cell-system)")
@@ -61,6 +64,9 @@ func parse(args []string) (options, error) {
 	err := flags.Parse(args)
 	if err == nil && (flags.NArg() != 0 || o.writers < 1 || o.limit <= 0) {
 		err = errors.New("want flags alone, at least one writer, and a cap")
+	}
+	if o.quick {
+		o.limit = min(o.limit, quickCap)
 	}
 	if err == nil {
 		o.works, err = regexp.Compile(*selected)
@@ -89,7 +95,7 @@ func (o *options) table(ctx context.Context, out io.Writer) error {
 	fmt.Fprintf(out, "%d cores, %s/%s, %s; %d writers a node; cap %s a cell.\n\n",
 		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), o.writers, o.limit)
 	for i, s := range systems() {
-		if i == 0 || o.systems.MatchString(s.name) {
+		if i == 0 || o.selects(s, i) {
 			names = append(names, s.name)
 			fmt.Fprintf(out, "- %s: %s\n", s.name, s.setup)
 		}
@@ -104,25 +110,42 @@ func (o *options) table(ctx context.Context, out io.Writer) error {
 		r := row{work: w.name}
 		for i, name := range names {
 			fmt.Fprintf(o.progress, "%s, %s: ", w.name, name)
+			start := time.Now()
 			res := o.process(ctx, name, w.name)
-			fmt.Fprintf(o.progress, "%s %s%s\n", res.cell(), res.NotDone, res.Failed)
+			fmt.Fprintf(o.progress, "%s %s%s (%s with what came before)\n",
+				res.cell(), res.reached(), res.Failed, short(time.Since(start)))
 			if res.Failed != "" || i == 0 && !res.done() {
 				bad++
 			}
 			r.results = append(r.results, res)
 		}
-		rows = append(rows, r)
 		if ctx.Err() != nil {
-			break
+			break // with the rows before this one
 		}
+		rows = append(rows, r)
 	}
 	if err := printTable(out, names, rows); err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted after %d rows", len(rows))
+	}
 	if bad > 0 {
 		return fmt.Errorf("%d cells failed, or were not done by %s", bad, names[0])
 	}
-	return ctx.Err()
+	return nil
+}
+
+// selects reports whether a system other than the first is compared.
+func (o *options) selects(s system, i int) bool {
+	switch {
+	case o.systems.String() != "":
+		return o.systems.MatchString(s.name)
+	case o.quick:
+		return i == 1
+	default:
+		return !s.optional
+	}
 }
 
 // process measures one cell in a new process.

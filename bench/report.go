@@ -51,7 +51,7 @@ func printNotes(out io.Writer, names []string, rows []row) error {
 		for i, res := range r.results {
 			notes := res.Notes
 			if res.NotDone != "" {
-				notes = append(notes, fmt.Sprintf("not done in %s: %s", short(res.Took), res.NotDone))
+				notes = append(notes, fmt.Sprintf("%s: %s", res.cell(), res.reached()))
 			}
 			if res.Failed != "" {
 				notes = append(notes, "FAILED: "+res.Failed)
@@ -70,12 +70,20 @@ func printNotes(out io.Writer, names []string, rows []row) error {
 // done reports whether the result has a time to show.
 func (r *result) done() bool { return r.Failed == "" && r.NotDone == "" }
 
+// reached says how far a result that was not done got; nothing of one that was.
+func (r *result) reached() string {
+	if r.NotDone != "" && r.Held != 0 {
+		return fmt.Sprintf("%s; the events were there after %s", r.NotDone, short(r.Held))
+	}
+	return r.NotDone
+}
+
 func (r *result) cell() string {
 	switch {
 	case r.Failed != "":
 		return "**failed**"
 	case r.NotDone != "":
-		return "not done in " + short(r.Took)
+		return "not done in " + r.Took.Round(time.Second).String()
 	default:
 		return fmt.Sprintf("%s (%s/s)", short(r.Took), thousands(float64(r.Events)/r.Took.Seconds()))
 	}
