@@ -17,6 +17,7 @@ func TestWorks(t *testing.T) {
 			"converge": converging(2, 2),
 			"join":     joining(20, 1, 0),
 			"join far": joining(20, 4, 10*time.Millisecond),
+			"heal":     healing(3),
 			"topics":   topics(3),
 		} {
 			t.Run(s.name+"/"+name, func(t *testing.T) {

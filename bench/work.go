@@ -67,7 +67,7 @@ func appending(writers, events int) func(context.Context, *lab) error {
 		}
 		all := []replica{r}
 		return l.timed(ctx, events, all, 0, func(ctx context.Context) error {
-			return write(ctx, all, events, writers)
+			return write(ctx, all, 0, events, writers)
 		})
 	}
 }
@@ -80,7 +80,7 @@ func converging(nodes, events int) func(context.Context, *lab) error {
 			return err
 		}
 		return l.timed(ctx, events, all, nodes, func(ctx context.Context) error {
-			return write(ctx, all, events, l.writers)
+			return write(ctx, all, 0, events, l.writers)
 		})
 	}
 }
@@ -139,7 +139,7 @@ func healing(events int) func(context.Context, *lab) error {
 			if err != nil {
 				return err
 			}
-			if err := write(ctx, replicas, events, l.writers); err != nil {
+			if err := write(ctx, replicas, len(nodes), events, l.writers); err != nil {
 				return err
 			}
 			if err := equal(ctx, replicas, side+events); err != nil {
@@ -230,16 +230,17 @@ func heapInUse() int64 {
 }
 
 // write appends events in all, one a call, by so many concurrent writers on
-// each replica at once.
-func write(ctx context.Context, replicas []replica, events, writers int) error {
+// each replica at once. The replicas are of nodes first, first+1, and so on:
+// no two nodes write the same entry.
+func write(ctx context.Context, replicas []replica, first, events, writers int) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for i, r := range replicas {
 		n := share(events, len(replicas), i)
 		for w := range writers {
 			group.Go(func() error {
 				for k := range share(n, writers, w) {
-					if err := r.append(ctx, anEntry(i, w, k)); err != nil {
-						return fmt.Errorf("append on node %d: %w", i, err)
+					if err := r.append(ctx, anEntry(first+i, w, k)); err != nil {
+						return fmt.Errorf("append on node %d: %w", first+i, err)
 					}
 				}
 				return nil
