@@ -49,7 +49,7 @@ bench-long: ## append and join up to 1,000,000 events, converge and heal up to 1
 bench-parts:
 	go test -run '^$$' -bench . -benchtime 1s ./types ./trie ./store/... ./crdt/... ./syncer/... ./broadcaster/...
 
-bench-peer: ## the same work on Cairn and on go-ds-crdt, beside each other; about an hour
+bench-peer: ## the same work on Cairn and on go-ds-crdt, beside each other; above an hour
 	cd bench && go run .
 
 generate: ## the protobuf code; needs protoc, protoc-gen-go and protoc-gen-connect-go
