@@ -26,6 +26,7 @@ var suites = map[string]func(*bench) error{
 	"heal":     (*bench).heals,
 	"growth":   (*bench).growth,
 	"latency":  (*bench).latencies,
+	"topics":   (*bench).topics,
 	"limits":   (*bench).limits,
 }
 

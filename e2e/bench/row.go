@@ -22,6 +22,7 @@ type row struct {
 	heads int     // at the end
 
 	limits []limit
+	notes  []string // what has no column
 	goal   string
 	met    bool
 }
@@ -73,7 +74,7 @@ func (r *row) beside() string {
 	for _, l := range r.limits {
 		all = append(all, fmt.Sprintf("%.2f × %s (%s/s)", r.rate()/l.value, l.name, thousands(l.value)))
 	}
-	return strings.Join(all, ", ")
+	return strings.Join(append(all, r.notes...), ", ")
 }
 
 func (r *row) verdict() string {
