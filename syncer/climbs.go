@@ -185,7 +185,7 @@ func (t *topic) holders() int {
 // since groups of replicas that only relays connect find each other so.
 func (s *Syncer) lookupGap(t *topic, now time.Time) time.Duration {
 	gap := s.iv.Dormant
-	if now.Sub(t.changed) < 2*s.iv.Active {
+	if now.Sub(t.changed.time()) < 2*s.iv.Active {
 		gap = s.iv.Active
 	}
 	if shift := t.ladder.fruitless; t.holders() < fewReplicas && shift < 16 {

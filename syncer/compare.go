@@ -100,7 +100,7 @@ func (s *Syncer) conclude(r *replica, o outcome, err error, now time.Time) {
 		if hint && o == outcomeSettled { // it has nothing that this node had not
 			s.askOthers(t, r, now)
 		}
-		if hot := now.Sub(t.changed) < s.iv.Hot; hot && r.heads != t.heads && !r.paused {
+		if hot := now.Sub(t.changed.time()) < s.iv.Hot; hot && r.heads != t.heads && !r.paused {
 			s.compareAt(r, now.Add(s.iv.Compare))
 		}
 	}

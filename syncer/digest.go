@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"crypto/sha256"
+	"iter"
 
 	"github.com/cairn-p2p/cairn/trie"
 	"github.com/cairn-p2p/cairn/types"
@@ -14,20 +15,43 @@ func topicKey(id types.TopicID) types.Hash { return sha256.Sum256(id.Bytes()) }
 // nibble.
 const fanOut = 16
 
-// digest is the trie over the topics replicated here. Syncer.mu guards it.
-type digest struct {
-	trie   trie.Trie
-	topics map[types.Hash]*topic // by key
+// digest is the trie over the topics replicated here, which are its leaves.
+// Syncer.mu guards it.
+type digest struct{ trie trie.Trie }
+
+var _ trie.Leaf = (*topic)(nil)
+
+// Key implements trie.Leaf.
+func (t *topic) Key() types.Hash { return t.key }
+
+// Value implements trie.Leaf.
+func (t *topic) Value() types.Hash { return t.heads }
+
+// set adds a topic, or takes up its new heads.
+func (d *digest) set(t *topic) { d.trie.Put(t) }
+
+func (d *digest) remove(t *topic) { d.trie.Delete(t.key) }
+
+func (d *digest) len() int { return d.trie.Len() }
+
+// get returns a topic, nil for one that is not replicated here.
+func (d *digest) get(id types.TopicID) *topic { return d.find(topicKey(id)) }
+
+// find is get for a key in the digest.
+func (d *digest) find(key types.Hash) *topic {
+	t, _ := d.trie.Find(key).(*topic)
+	return t
 }
 
-func (d *digest) set(t *topic) {
-	d.topics[t.key] = t
-	d.trie.Set(t.key, t.heads)
-}
-
-func (d *digest) remove(t *topic) {
-	delete(d.topics, t.key)
-	d.trie.Delete(t.key)
+// under returns the topics whose keys begin with p.
+func (d *digest) under(p trie.Prefix) iter.Seq[*topic] {
+	return func(yield func(*topic) bool) {
+		for l := range d.trie.Leaves(p) {
+			if !yield(l.(*topic)) { //nolint:errcheck // all leaves are topics
+				return
+			}
+		}
+	}
 }
 
 func (d *digest) root() types.Hash { return d.trie.Root() }

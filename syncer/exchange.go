@@ -36,8 +36,8 @@ func (s *Syncer) runExchange(c *client) {
 
 // exchange compares all topics with the peer.
 func (s *Syncer) exchange(c *client) error {
-	begun := time.Now()
-	if s.countTopics() == 0 {
+	topics, begun := s.standing()
+	if topics == 0 {
 		return nil // there is nothing to compare
 	}
 	if err := c.open(c.peer.ctx); err != nil {
@@ -64,10 +64,11 @@ func (s *Syncer) exchange(c *client) error {
 	return err
 }
 
-func (s *Syncer) countTopics() int {
+// standing returns the number of topics and of their last change.
+func (s *Syncer) standing() (topics int, last uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.topics)
+	return s.digest.len(), s.changes.last.number
 }
 
 // status asks for the peer's first word.

@@ -124,7 +124,7 @@ var errRemoved = errors.New("topic was removed")
 func (s *Syncer) begins(r *replica, st stream) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.topics[r.topic.id] != r.topic {
+	if r.topic.removed {
 		return errRemoved
 	}
 	r.topic.stop = func() { st.Reset() } //nolint:errcheck // nothing left to do
@@ -144,7 +144,7 @@ func (s *Syncer) turnOver(r *replica, begun time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.topics[r.topic.id] != r.topic:
+	case r.topic.removed:
 		return errRemoved
 	case len(r.topic.waiting) > 0 && time.Since(begun) > s.iv.Turn:
 		return errGaveWay

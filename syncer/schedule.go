@@ -195,10 +195,10 @@ func (s *Syncer) notifyAll() {
 // probe asks every connected peer about t, no more often than every
 // Intervals.Probe. The caller holds s.mu.
 func (s *Syncer) probe(t *topic, now time.Time) {
-	if now.Sub(t.probed) < s.iv.Probe && !t.probed.IsZero() {
+	if t.probed != 0 && now.Sub(t.probed.time()) < s.iv.Probe {
 		return
 	}
-	t.probed = now
+	t.probed = at(now)
 	for _, p := range s.peers {
 		s.compareAt(p.replicaOf(t), now)
 	}
@@ -228,7 +228,7 @@ func (s *Syncer) askOthers(t *topic, but *replica, when time.Time) {
 func (s *Syncer) learned(from types.PeerID, id types.TopicID, heads *types.Hash, gap time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, t := s.peers[from], s.topics[id]
+	p, t := s.peers[from], s.digest.get(id)
 	if p == nil || t == nil {
 		return
 	}

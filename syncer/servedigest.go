@@ -12,7 +12,7 @@ const leafRoom = 72
 // status answers with the first word.
 func (v *server) status(ctx context.Context) error {
 	v.s.mu.Lock()
-	root, topics, last := v.s.digest.root(), len(v.s.topics), v.s.changes.last
+	root, topics, last := v.s.digest.root(), v.s.digest.len(), v.s.changes.last
 	v.s.mu.Unlock()
 	logID := v.s.local.LogID()
 	a := &pb.StatusAnswer{

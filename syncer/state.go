@@ -10,14 +10,15 @@ import (
 	"github.com/cairn-p2p/cairn/types"
 )
 
-// topic is what the syncer knows of a topic replicated here. Syncer.mu guards
-// all of it. A dormant topic has neither trouble nor waiting.
+// topic is what the syncer knows of a topic replicated here, and its leaf in the
+// digest. Syncer.mu guards all of it. There may be 100,000 that are dormant: such
+// a one has neither trouble nor waiting, and without peers no replicas.
 type topic struct {
 	id       types.TopicID
 	key      types.Hash // in the digest
 	heads    types.Hash // heads hash of the local replica
-	changed  time.Time  // when heads last changed
-	probed   time.Time  // when all peers were last asked about it
+	changed  moment     // when heads last changed
+	probed   moment     // when all peers were last asked about it
 	replicas map[*peer]*replica
 	number   uint64        // of the last change
 	removed  bool          // from this node
@@ -122,6 +123,9 @@ func (p *peer) replicaOf(t *topic) *replica {
 	if r == nil {
 		r = &replica{peer: p, topic: t}
 		p.replicas[t] = r
+		if t.replicas == nil {
+			t.replicas = make(map[*peer]*replica)
+		}
 		t.replicas[p] = r
 	}
 	return r

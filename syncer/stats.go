@@ -1,9 +1,11 @@
 package syncer
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/cairn-p2p/cairn/trie"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -55,37 +57,34 @@ const surveyStep = 512
 // call. A failure of Local leaves heads among the missing that are no longer.
 func (s *Syncer) Survey() []Brief {
 	s.mu.Lock()
-	ids := make([]types.TopicID, 0, len(s.topics))
+	topics := make([]*topic, 0, s.digest.len())
 	var doubtful []types.TopicID
-	for id, t := range s.topics {
-		ids = append(ids, id)
+	for t := range s.digest.under(trie.Prefix{}) {
+		topics = append(topics, t)
 		if t.trouble != nil && len(t.trouble.claims) > 0 {
-			doubtful = append(doubtful, id)
+			doubtful = append(doubtful, t.id)
 		}
 	}
 	s.mu.Unlock()
 	for _, id := range doubtful {
 		s.dropIntegrated(id) //nolint:errcheck // said above
 	}
-	briefs := make([]Brief, 0, len(ids))
-	for len(ids) > 0 {
-		n := min(surveyStep, len(ids))
-		briefs = s.survey(briefs, ids[:n])
-		ids = ids[n:]
+	briefs := make([]Brief, 0, len(topics))
+	for part := range slices.Chunk(topics, surveyStep) {
+		briefs = s.survey(briefs, part)
 	}
 	return briefs
 }
 
-func (s *Syncer) survey(briefs []Brief, ids []types.TopicID) []Brief {
+func (s *Syncer) survey(briefs []Brief, topics []*topic) []Brief {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, id := range ids {
-		t := s.topics[id]
-		if t == nil { // removed meanwhile
+	for _, t := range topics {
+		if t.removed { // meanwhile
 			continue
 		}
 		st := t.status()
-		b := Brief{Topic: id, Missing: len(st.Missing)}
+		b := Brief{Topic: t.id, Missing: len(st.Missing)}
 		b.State, _ = s.judge(t, st)
 		if len(st.Missing) > 0 {
 			b.Since = st.Missing[0].Since // they are sorted

@@ -74,7 +74,7 @@ func (s *Syncer) Status(id types.TopicID) (TopicStatus, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.topics[id]
+	t := s.digest.get(id)
 	if t == nil {
 		return TopicStatus{}, fmt.Errorf("status of %s: %w", id, types.ErrNotFound)
 	}
@@ -104,7 +104,7 @@ func (s *Syncer) dropIntegrated(id types.TopicID) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t := s.topics[id]; t != nil && t.trouble != nil {
+	if t := s.digest.get(id); t != nil && t.trouble != nil {
 		for _, c := range claimed {
 			if !slices.Contains(missing, c) {
 				delete(t.trouble.claims, c)
@@ -117,7 +117,7 @@ func (s *Syncer) dropIntegrated(id types.TopicID) error {
 func (s *Syncer) openClaims(id types.TopicID) []cid.Cid {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.topics[id]
+	t := s.digest.get(id)
 	if t == nil || t.trouble == nil {
 		return nil
 	}

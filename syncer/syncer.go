@@ -58,8 +58,7 @@ type Syncer struct {
 	running  bool
 	stopped  bool
 	armed    time.Time // when the scheduler looks next
-	topics   map[types.TopicID]*topic
-	digest   digest
+	digest   digest    // holds the topics
 	changes  changes
 	peers    map[types.PeerID]*peer
 	offences offences
@@ -101,8 +100,6 @@ func newSyncer(c Config) *Syncer {
 		wake:      make(chan struct{}, 1),
 		positions: newPositions(c.Local),
 		walks:     make(chan struct{}, maxWalks),
-		topics:    make(map[types.TopicID]*topic),
-		digest:    digest{topics: make(map[types.Hash]*topic)},
 		changes:   newChanges(),
 		peers:     make(map[types.PeerID]*peer),
 		offences:  make(offences),
@@ -166,17 +163,18 @@ func (s *Syncer) startTask(f func()) bool {
 func (s *Syncer) Add(id types.TopicID, heads types.Hash) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.topics[id] != nil {
+	key := topicKey(id)
+	if s.digest.find(key) != nil {
 		return
 	}
-	t := &topic{id: id, key: topicKey(id), heads: heads, replicas: make(map[*peer]*replica)}
-	s.topics[id] = t
+	t := &topic{id: id, key: key, heads: heads}
 	s.digest.set(t)
-	s.changes.add(t)
 	now := time.Now()
-	s.probe(t, now)
-	if !s.running { // a start, with all topics at once
-		now = now.Add(mathrand.N(time.Duration(len(s.topics)) * lookupSpread))
+	if s.running {
+		s.changes.add(t)
+		s.probe(t, now)
+	} else { // a start, with all topics at once, and nobody yet who was told of a change
+		now = now.Add(mathrand.N(time.Duration(s.digest.len()) * lookupSpread))
 	}
 	s.climbAt(t, now, needOne)
 	s.notify(id)
@@ -186,14 +184,13 @@ func (s *Syncer) Add(id types.TopicID, heads types.Hash) {
 func (s *Syncer) Remove(id types.TopicID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.topics[id]
+	t := s.digest.get(id)
 	if t == nil {
 		return
 	}
 	if t.stop != nil {
 		t.stop()
 	}
-	delete(s.topics, id)
 	t.removed = true
 	s.climbs.remove(t)
 	s.digest.remove(t)
@@ -212,12 +209,12 @@ func (s *Syncer) Remove(id types.TopicID) {
 func (s *Syncer) Changed(id types.TopicID, heads types.Hash, backfilled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.topics[id]
+	t := s.digest.get(id)
 	if t == nil || t.heads == heads {
 		return
 	}
 	now := time.Now()
-	t.heads, t.changed = heads, now
+	t.heads, t.changed = heads, at(now)
 	t.ladder.hinted = 0
 	s.stir(t, now)
 	s.digest.set(t)
@@ -242,7 +239,7 @@ func (s *Syncer) Changed(id types.TopicID, heads types.Hash, backfilled bool) {
 func (s *Syncer) Sync(id types.TopicID, from types.PeerID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.topics[id]
+	t := s.digest.get(id)
 	if t == nil {
 		return
 	}

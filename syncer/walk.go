@@ -16,8 +16,8 @@ type walk struct {
 	s      *Syncer
 	c      *client
 	peer   *peer
-	begun  time.Time
-	leaves int // read so far
+	begun  uint64 // the last change here when it began
+	leaves int    // read so far
 }
 
 // begin returns the change that is known of the peer already. While the walk
@@ -236,7 +236,7 @@ func (w *walk) take(leaves []leaf) error {
 	defer w.s.mu.Unlock()
 	now := time.Now()
 	for _, l := range leaves {
-		t := w.s.digest.topics[l.key]
+		t := w.s.digest.find(l.key)
 		if t == nil || w.peer.ctx.Err() != nil {
 			continue
 		}
@@ -274,11 +274,10 @@ func (w *walk) equal(p trie.Prefix) {
 		return
 	}
 	now := time.Now()
-	for key := range w.s.digest.trie.Under(p) {
-		t := w.s.digest.topics[key]
+	for t := range w.s.digest.under(p) {
 		r := w.peer.replicaOf(t)
 		r.hold()
-		if !t.changed.Before(w.begun) { // since then: the comparison will tell
+		if t.number > w.begun { // changed since then: the comparison will tell
 			w.s.compareAt(r, now.Add(w.s.iv.Compare))
 			continue
 		}
@@ -300,8 +299,8 @@ func (w *walk) dropUnlisted(t *subtree) {
 // drop notes that of the topics below p the peer has those listed alone. The
 // caller holds Syncer.mu.
 func (w *walk) drop(p trie.Prefix, listed map[types.Hash]bool) {
-	for key := range w.s.digest.trie.Under(p) {
-		if r := w.peer.replicas[w.s.digest.topics[key]]; r != nil && !listed[key] {
+	for t := range w.s.digest.under(p) {
+		if r := w.peer.replicas[t]; r != nil && !listed[t.key] {
 			r.held = false
 		}
 	}

@@ -19,38 +19,56 @@ const (
 	prefixBranch = 0x01
 )
 
-// node is a *leaf or a *branch. Its sum is the zero hash while it is unknown,
-// which keeps a leaf in 96 bytes: no node that anyone can make has it.
-type node interface {
-	// hash returns the node's hash, computed if it is unknown.
-	hash() types.Hash
-	// anyKey returns some key at or below the node.
-	anyKey() types.Hash
-	// each yields what is at or below the node and reports whether to go on.
-	each(yield func(key, value types.Hash) bool) bool
+// Leaf is a key and its value, as the trie holds them. The key never changes; the
+// value does only just before the leaf is Put again.
+type Leaf interface {
+	Key() types.Hash
+	Value() types.Hash
 }
 
-type leaf struct {
-	key, value, sum types.Hash
+// node is a Leaf, or a *branch, whose key is any below it and whose value is its
+// hash.
+type node = Leaf
+
+// pair is the leaf of a trie that is given no other.
+type pair struct {
+	key, value types.Hash
 }
 
-func (l *leaf) hash() types.Hash {
-	if l.sum == (types.Hash{}) {
-		var b [1 + 2*len(types.Hash{})]byte
-		b[0] = prefixLeaf
-		n := 1 + copy(b[1:], l.key[:])
-		copy(b[n:], l.value[:])
-		l.sum = sha256.Sum256(b[:])
+func (l *pair) Key() types.Hash { return l.key }
+
+func (l *pair) Value() types.Hash { return l.value }
+
+// hash returns the node's hash. A leaf's is not kept: a branch, which is, has
+// few leaves to hash again, and there are more leaves than branches.
+func hash(n node) types.Hash {
+	if b, ok := n.(*branch); ok {
+		return b.Value()
 	}
-	return l.sum
+	key, value := n.Key(), n.Value()
+	var b [1 + 2*len(types.Hash{})]byte
+	b[0] = prefixLeaf
+	copy(b[1+copy(b[1:], key[:]):], value[:])
+	return sha256.Sum256(b[:])
 }
 
-func (l *leaf) anyKey() types.Hash { return l.key }
-
-func (l *leaf) each(yield func(key, value types.Hash) bool) bool { return yield(l.key, l.value) }
+// each yields the leaves at or below the node and reports whether to go on.
+func each(n node, yield func(Leaf) bool) bool {
+	b, ok := n.(*branch)
+	if !ok {
+		return yield(n)
+	}
+	for _, c := range b.children {
+		if !each(c, yield) {
+			return false
+		}
+	}
+	return true
+}
 
 // branch is where keys part: those below it share their first depth nibbles
-// and differ in the next.
+// and differ in the next. Its sum is the zero hash while it is unknown: no branch
+// that anyone can make has it.
 type branch struct {
 	sum      types.Hash
 	children []node // in the order of their nibbles, 2 to fanOut
@@ -58,12 +76,13 @@ type branch struct {
 	depth    uint8
 }
 
-func (b *branch) hash() types.Hash {
+// Value returns the hash, computed if it is unknown.
+func (b *branch) Value() types.Hash {
 	if b.sum == (types.Hash{}) {
 		var buf [4 + fanOut*len(types.Hash{})]byte
 		msg := append(buf[:0], prefixBranch, b.depth, byte(b.bitmap>>8), byte(b.bitmap))
 		for _, c := range b.children {
-			h := c.hash()
+			h := hash(c)
 			msg = append(msg, h[:]...)
 		}
 		b.sum = sha256.Sum256(msg)
@@ -71,16 +90,8 @@ func (b *branch) hash() types.Hash {
 	return b.sum
 }
 
-func (b *branch) anyKey() types.Hash { return b.children[0].anyKey() }
-
-func (b *branch) each(yield func(key, value types.Hash) bool) bool {
-	for _, c := range b.children {
-		if !c.each(yield) {
-			return false
-		}
-	}
-	return true
-}
+// Key returns some key below the branch.
+func (b *branch) Key() types.Hash { return b.children[0].Key() }
 
 func (b *branch) has(nibble uint8) bool { return b.bitmap>>nibble&1 == 1 }
 

@@ -22,31 +22,52 @@ func (t *Trie) Len() int { return t.len }
 
 // Get returns the value of key, and whether the trie has the key.
 func (t *Trie) Get(key types.Hash) (value types.Hash, ok bool) {
-	if l := t.nearest(key); l != nil && l.key == key {
-		return l.value, true
+	if l := t.Find(key); l != nil {
+		return l.Value(), true
 	}
 	return types.Hash{}, false
 }
 
+// Find returns the leaf of key; nil if the trie does not have the key.
+func (t *Trie) Find(key types.Hash) Leaf {
+	if l := t.nearest(key); l != nil && l.Key() == key {
+		return l
+	}
+	return nil
+}
+
 // Set gives key a value, its first one or another.
 func (t *Trie) Set(key, value types.Hash) {
+	l, ok := t.Find(key).(*pair)
+	switch {
+	case !ok:
+		t.Put(&pair{key: key, value: value})
+	case l.value != value:
+		l.value = value
+		t.Put(l)
+	}
+}
+
+// Put adds a leaf, or puts it in the place of the one with its key, itself
+// perhaps with another value.
+func (t *Trie) Put(l Leaf) {
+	key := l.Key()
 	near := t.nearest(key)
 	switch {
 	case near == nil:
-		t.root = &leaf{key: key, value: value}
+		t.root = l
 		t.len = 1
-	case near.key != key:
-		t.insert(&leaf{key: key, value: value}, commonNibbles(near.key, key))
+	case near.Key() != key:
+		t.insert(l, commonNibbles(near.Key(), key))
 		t.len++
-	case near.value != value:
-		near.value, near.sum = value, types.Hash{}
-		t.forget(key)
+	default:
+		t.replace(l, key)
 	}
 }
 
 // Delete removes key and reports whether the trie had it.
 func (t *Trie) Delete(key types.Hash) bool {
-	if l := t.nearest(key); l == nil || l.key != key {
+	if t.Find(key) == nil {
 		return false
 	}
 	t.len--
@@ -60,7 +81,7 @@ func (t *Trie) Delete(key types.Hash) bool {
 		b.sum = types.Hash{}
 		i := nibble(key, b.depth)
 		child := b.child(i)
-		if _, isLeaf := (*child).(*leaf); isLeaf {
+		if _, isBranch := (*child).(*branch); !isBranch {
 			b.remove(i)
 			if len(b.children) == 1 { // keys no longer part here
 				*at = b.children[0]
@@ -78,28 +99,29 @@ func (t *Trie) Root() types.Hash {
 	if t.root == nil {
 		return sha256.Sum256(nil)
 	}
-	return t.root.hash()
+	return hash(t.root)
 }
 
 // All yields the keys and their values in the order of the keys' bytes. The
 // trie must not change meanwhile.
 func (t *Trie) All() iter.Seq2[types.Hash, types.Hash] {
 	return func(yield func(key, value types.Hash) bool) {
-		if t.root != nil {
-			t.root.each(yield)
+		for l := range t.Leaves(Prefix{}) {
+			if !yield(l.Key(), l.Value()) {
+				return
+			}
 		}
 	}
 }
 
 // nearest returns a leaf whose key shares with key a prefix as long as any
 // other's; nil in an empty trie.
-func (t *Trie) nearest(key types.Hash) *leaf {
+func (t *Trie) nearest(key types.Hash) Leaf {
 	n := t.root
 	for {
 		b, ok := n.(*branch)
 		if !ok {
-			l, _ := n.(*leaf)
-			return l
+			return n
 		}
 		// Branches skip the nibbles that all keys below share. Past the one
 		// where key parts from them every leaf shares as much with key as any
@@ -111,21 +133,24 @@ func (t *Trie) nearest(key types.Hash) *leaf {
 	}
 }
 
-// forget marks the hashes of the branches above key, which the trie has, as
-// unknown.
-func (t *Trie) forget(key types.Hash) {
-	for n := t.root; ; {
-		b, ok := n.(*branch)
+// replace puts l in the place of the leaf with its key, which the trie has, and
+// marks the hashes of the branches above as unknown.
+func (t *Trie) replace(l Leaf, key types.Hash) {
+	at := &t.root
+	for {
+		b, ok := (*at).(*branch)
 		if !ok {
+			*at = l
 			return
 		}
 		b.sum = types.Hash{}
-		n = *b.child(nibble(key, b.depth))
+		at = b.child(nibble(key, b.depth))
 	}
 }
 
 // insert adds l, whose key parts from those held after depth nibbles.
-func (t *Trie) insert(l *leaf, depth uint8) {
+func (t *Trie) insert(l Leaf, depth uint8) {
+	key := l.Key()
 	at := &t.root
 	for {
 		b, ok := (*at).(*branch)
@@ -133,7 +158,7 @@ func (t *Trie) insert(l *leaf, depth uint8) {
 			break
 		}
 		b.sum = types.Hash{}
-		i := nibble(l.key, b.depth)
+		i := nibble(key, b.depth)
 		if b.depth == depth {
 			b.add(i, l)
 			return
@@ -142,7 +167,7 @@ func (t *Trie) insert(l *leaf, depth uint8) {
 	}
 	below := *at
 	b := &branch{depth: depth, children: make([]node, 0, 2)}
-	b.add(nibble(below.anyKey(), depth), below)
-	b.add(nibble(l.key, depth), l)
+	b.add(nibble(below.Key(), depth), below)
+	b.add(nibble(key, depth), l)
 	*at = b
 }

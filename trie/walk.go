@@ -40,15 +40,27 @@ func (t *Trie) Hash(p Prefix) (types.Hash, bool) {
 	if n == nil {
 		return types.Hash{}, false
 	}
-	return n.hash(), true
+	return hash(n), true
 }
 
 // Under yields the keys that begin with p and their values in the order of the
 // keys' bytes. The trie must not change meanwhile.
 func (t *Trie) Under(p Prefix) iter.Seq2[types.Hash, types.Hash] {
 	return func(yield func(key, value types.Hash) bool) {
+		for l := range t.Leaves(p) {
+			if !yield(l.Key(), l.Value()) {
+				return
+			}
+		}
+	}
+}
+
+// Leaves yields the leaves whose keys begin with p in the order of the keys'
+// bytes. The trie must not change meanwhile.
+func (t *Trie) Leaves(p Prefix) iter.Seq[Leaf] {
+	return func(yield func(Leaf) bool) {
 		if n := t.below(p); n != nil {
-			n.each(yield)
+			each(n, yield)
 		}
 	}
 }
@@ -67,7 +79,7 @@ func (t *Trie) below(p Prefix) node {
 		}
 		n = *b.child(i)
 	}
-	if n == nil || !p.Covers(n.anyKey()) {
+	if n == nil || !p.Covers(n.Key()) {
 		return nil
 	}
 	return n
