@@ -15,6 +15,7 @@ import (
 // head.
 const (
 	majorUint  = 0 << 5
+	majorText  = 3 << 5
 	majorArray = 4 << 5
 )
 

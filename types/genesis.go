@@ -25,14 +25,22 @@ const (
 // Genesis is what a topic begins with and what its id is the hash of. Make one
 // with NewOpen, NewRestricted or DecodeGenesis; it is immutable afterwards.
 type Genesis struct {
-	Mode    Mode
-	Name    string
-	Owner   Publisher   // zero in an open topic
-	Writers []Publisher // sorted; empty in an open topic
+	Mode Mode
+	Name string
+	*Writership
 
 	id  TopicID
-	raw []byte
+	raw string
 }
+
+// Writership says who publishes to a restricted topic.
+type Writership struct {
+	Owner   Publisher   // zero in an open topic
+	Writers []Publisher // sorted; empty in an open topic
+}
+
+// anyone is the writership of all open topics, of which there may be many.
+var anyone Writership
 
 // wireGenesis is the dag-cbor shape of a genesis.
 type wireGenesis struct {
@@ -70,7 +78,7 @@ func newGenesis(w wireGenesis) (*Genesis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
 	}
-	g.seal(w.encode())
+	g.seal(string(w.encode()))
 	return g, nil
 }
 
@@ -80,6 +88,9 @@ func newGenesis(w wireGenesis) (*Genesis, error) {
 func DecodeGenesis(b []byte) (*Genesis, error) {
 	if len(b) > MaxGenesis {
 		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrInvalidGenesis, len(b), MaxGenesis)
+	}
+	if g := openGenesis(b); g != nil {
+		return g, nil
 	}
 	rules, mode, ok := genesisHead(b)
 	if !ok {
@@ -99,8 +110,41 @@ func DecodeGenesis(b []byte) (*Genesis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidGenesis, err)
 	}
-	g.seal(bytes.Clone(b))
+	g.seal(string(b))
 	return g, nil
+}
+
+// The canonical encoding of an open topic's genesis is its name between these:
+// an array of six of which the first two are rule set and mode, and no owner,
+// writers and nonce.
+const (
+	openPrefix = "\x86\x01\x00"
+	openSuffix = "\x40\x80\x40"
+)
+
+// openGenesis returns the genesis of an open topic. It is nil if b is not exactly
+// that: then the decoder says what it is. A node with 100,000 topics decodes
+// their geneses at its start, and this takes a tenth of the time.
+func openGenesis(b []byte) *Genesis {
+	rest, ok := bytes.CutPrefix(b, []byte(openPrefix))
+	if !ok {
+		return nil
+	}
+	if rest, ok = bytes.CutSuffix(rest, []byte(openSuffix)); !ok {
+		return nil
+	}
+	n, name, ok := readHead(rest, majorText)
+	if !ok || n != uint64(len(name)) {
+		return nil
+	}
+	raw := string(b)
+	begin := len(raw) - len(openSuffix) - len(name)
+	g, err := (&wireGenesis{Rules: Rules1, Mode: uint64(Open), Name: raw[begin : begin+len(name)]}).genesis()
+	if err != nil {
+		return nil
+	}
+	g.seal(raw)
+	return g
 }
 
 // genesisHead reads what every rule set has in the same place: the genesis is
@@ -129,7 +173,7 @@ func (w *wireGenesis) genesis() (*Genesis, error) {
 	if !utf8.ValidString(w.Name) {
 		return nil, fmt.Errorf("topic name is not UTF-8")
 	}
-	g := &Genesis{Mode: Mode(w.Mode), Name: w.Name}
+	g := &Genesis{Mode: Mode(w.Mode), Name: w.Name, Writership: &anyone}
 	if g.Mode == Open {
 		if len(w.Owner) != 0 || len(w.Writers) != 0 || len(w.Nonce) != 0 {
 			return nil, fmt.Errorf("open topic with owner, writers or nonce")
@@ -145,7 +189,7 @@ func (w *wireGenesis) genesis() (*Genesis, error) {
 	if err := checkPublisher(w.Owner); err != nil {
 		return nil, fmt.Errorf("owner: %w", err)
 	}
-	g.Owner = Publisher(w.Owner)
+	g.Writership = &Writership{Owner: Publisher(w.Owner)}
 	for i, p := range w.Writers {
 		if err := checkPublisher(p); err != nil {
 			return nil, fmt.Errorf("writer %d: %w", i, err)
@@ -165,13 +209,13 @@ func checkPublisher(key []byte) error {
 	return checkKey(key)
 }
 
-func (g *Genesis) seal(raw []byte) { g.raw, g.id = raw, SumCID(raw) }
+func (g *Genesis) seal(raw string) { g.raw, g.id = raw, SumCID([]byte(raw)) }
 
 // ID returns the topic's id.
 func (g *Genesis) ID() TopicID { return g.id }
 
-// Bytes returns the canonical encoding. The caller must not change it.
-func (g *Genesis) Bytes() []byte { return g.raw }
+// Bytes returns a copy of the canonical encoding.
+func (g *Genesis) Bytes() []byte { return []byte(g.raw) }
 
 // MayPublish reports whether p is a publisher of the topic.
 func (g *Genesis) MayPublish(p Publisher) bool {
