@@ -14,7 +14,7 @@ import (
 // driver does what the clock decides. All of it is owned by the driver's
 // goroutine; while there is none, by whoever holds the replica's lock.
 type driver struct {
-	replica *Replica
+	replica *loaded
 	clock   *clock.Clock // nil until loaded
 	heads   *trie.Trie   // the heads in the store; its root is the heads hash
 	durable uint64       // the greatest log number committed since loading
@@ -61,7 +61,7 @@ func (d *driver) work(inputs []input) {
 // recover drops the clock, which ran ahead of the store, and takes up what the
 // store holds now: a commit that failed may have persisted.
 func (d *driver) recover(cause error) error {
-	log := d.replica.cfg.Log.With("topic", d.replica.cfg.Genesis.Name)
+	log := d.replica.cfg.Log.With("topic", d.replica.genesis.Name)
 	log.Error("topic loads again after a failure", "err", cause)
 	d.unload()
 	d.stale = true
@@ -78,7 +78,7 @@ func (d *driver) apply(inputs []input) (int, error) {
 	if err := d.load(); err != nil {
 		return len(inputs), err
 	}
-	observed := d.replica.cfg.Observer != nil
+	observed := d.replica.observer != nil
 	for i, in := range inputs {
 		before := d.clock.Events()
 		if err := in.apply(d); err != nil {
@@ -125,6 +125,9 @@ func (d *driver) unload() {
 	d.replica.pending.Store(0)
 	d.replica.waiting.Store(0)
 }
+
+// remembers reports whether an unloaded driver holds what the store does not.
+func (d *driver) remembers() bool { return d.stale || d.doubt != clock.Doubt{} }
 
 // heights reads what the clock needs to know of events, their links and heads.
 func (d *driver) heights(events []*types.Event, heads []cid.Cid) (map[cid.Cid]uint64, error) {
@@ -188,7 +191,7 @@ func (d *driver) flush() error {
 	r := d.replica
 	effects := d.clock.Take()
 	d.sign(effects.Store)
-	observed := r.cfg.Observer != nil && len(effects.Store) > 0
+	observed := r.observer != nil && len(effects.Store) > 0
 	var begin time.Time
 	if observed {
 		begin = time.Now()
@@ -205,7 +208,7 @@ func (d *driver) flush() error {
 	}
 	if len(effects.Announce) > 0 {
 		r.cfg.Broadcaster.Broadcast(types.Announcement{
-			Genesis:   r.cfg.Genesis,
+			Genesis:   r.genesis,
 			Events:    effects.Announce,
 			Heads:     d.someHeads(effects.Store),
 			HeadsHash: d.heads.Root(),

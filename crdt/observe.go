@@ -51,7 +51,7 @@ func (t *tally) count(in input, n uint64) {
 
 // observeCommit reports a flush whose commits took so long.
 func (d *driver) observeCommit(took time.Duration) {
-	d.replica.cfg.Observer.Committed(Commit{
+	d.replica.observer.Committed(Commit{
 		Appended: d.tally[byAppend],
 		Gossiped: d.tally[byGossip],
 		Synced:   d.tally[bySync],
@@ -64,7 +64,7 @@ func (d *driver) observeCommit(took time.Duration) {
 
 // observeRefused reports what the clock refused.
 func (d *driver) observeRefused(err error) {
-	if o := d.replica.cfg.Observer; o != nil {
+	if o := d.replica.observer; o != nil {
 		o.Refused(err)
 	}
 }

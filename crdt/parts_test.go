@@ -49,9 +49,7 @@ func newObservedWorld(t *testing.T, g *types.Genesis, o crdt.Observer) *world {
 		topic:  g.ID(),
 	}
 	w.gossip = &recorder{store: w.store}
-	w.Replica = crdt.New(crdt.Config{
-		Genesis: g, Key: key(1), Store: w.store, Broadcaster: w.gossip, Syncer: w.syncer, Observer: o,
-	})
+	w.Replica = crdt.New(&crdt.Config{Key: key(1), Store: w.store, Broadcaster: w.gossip, Syncer: w.syncer}, g, o)
 	t.Cleanup(func() {
 		w.Close()
 		if err := w.gossip.err; err != nil {
@@ -65,9 +63,7 @@ func newObservedWorld(t *testing.T, g *types.Genesis, o crdt.Observer) *world {
 func restart(t *testing.T, old *world) *world {
 	t.Helper()
 	w := &world{store: old.store, syncer: old.syncer, gossip: old.gossip, topic: old.topic}
-	w.Replica = crdt.New(crdt.Config{
-		Genesis: old.Genesis(), Key: key(1), Store: w.store, Broadcaster: w.gossip, Syncer: w.syncer,
-	})
+	w.Replica = crdt.New(&crdt.Config{Key: key(1), Store: w.store, Broadcaster: w.gossip, Syncer: w.syncer}, old.Genesis(), nil)
 	t.Cleanup(w.Close)
 	return w
 }

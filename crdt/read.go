@@ -18,7 +18,7 @@ func (r *Replica) Get(cids ...cid.Cid) ([]*types.Event, error) {
 		return nil, fmt.Errorf("get events: %w", err)
 	}
 	for i, e := range events {
-		if e != nil && e.Topic != r.topic {
+		if e != nil && e.Topic != r.topic() {
 			events[i] = nil
 		}
 	}
@@ -27,21 +27,22 @@ func (r *Replica) Get(cids ...cid.Cid) ([]*types.Event, error) {
 
 // Query yields the selected events in canonical order.
 func (r *Replica) Query(q types.Query) iter.Seq2[*types.Event, error] {
-	return r.cfg.Store.Query(r.topic, q)
+	return r.cfg.Store.Query(r.topic(), q)
 }
 
 // Log yields the delivery log behind a cursor, up to its end at this moment.
 func (r *Replica) Log(after types.Cursor) iter.Seq2[types.Entry, error] {
-	return r.cfg.Store.Log(r.topic, after)
+	return r.cfg.Store.Log(r.topic(), after)
 }
 
 // End returns the position after the last event of the delivery log.
 func (r *Replica) End() (types.Cursor, error) {
-	state, err := r.cfg.Store.Load(r.topic, r.self)
+	state, err := r.cfg.Store.Load(r.topic(), r.self())
 	return state.End, err
 }
 
-// Committed returns a channel that closes after the next commit.
+// Committed returns a channel that closes after the next commit, or when the
+// replica closes.
 func (r *Replica) Committed() <-chan struct{} { return r.wake.wait() }
 
 // Delivery is an event with its place in the delivery log.
@@ -57,8 +58,8 @@ type Delivery struct {
 func (r *Replica) Subscribe(ctx context.Context, after types.Cursor) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
 		for ctx.Err() == nil {
-			committed := r.wake.wait() // before reading: no commit is missed
-			for entry, err := range r.cfg.Store.Log(r.topic, after) {
+			committed, closed := r.wake.wait(), r.isClosed() // before reading: no commit is missed
+			for entry, err := range r.cfg.Store.Log(r.topic(), after) {
 				if err != nil {
 					yield(Delivery{}, fmt.Errorf("read delivery log: %w", err))
 					return
@@ -73,12 +74,13 @@ func (r *Replica) Subscribe(ctx context.Context, after types.Cursor) iter.Seq2[D
 				}
 				after = entry.Cursor
 			}
+			if closed {
+				yield(Delivery{}, types.ErrClosed)
+				return
+			}
 			select {
 			case <-committed:
 			case <-ctx.Done():
-			case <-r.done:
-				yield(Delivery{}, types.ErrClosed)
-				return
 			}
 		}
 	}

@@ -26,10 +26,9 @@ const maxInbox = 8 << 20
 // inputOverhead is what a message counts in the inbox beside its events.
 const inputOverhead = 128
 
-// Config is what a replica is made of. Only Limits, Now, Log and Observer may
-// be zero.
+// Config is what the replicas of a node are made of. Only Limits, Now and Log
+// may be zero.
 type Config struct {
-	Genesis     *types.Genesis // of a topic that the store holds
 	Key         ed25519.PrivateKey
 	Store       Store
 	Broadcaster Broadcaster
@@ -37,57 +36,81 @@ type Config struct {
 	Limits      clock.Limits     // zero: clock.DefaultLimits
 	Now         func() time.Time // zero: time.Now
 	Log         *slog.Logger     // zero: nothing is logged
-	Observer    Observer         // nil: nobody is told, at no cost
+}
+
+func (c Config) withDefaults() Config {
+	if c.Limits == (clock.Limits{}) {
+		c.Limits = clock.DefaultLimits()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
 }
 
 // Replica is this node's copy of one topic. Its methods are safe for
-// concurrent use. It has a goroutine only while it has something to do.
+// concurrent use. It has a goroutine only while it has something to do, and
+// until its first use and after Unload it takes 80 bytes.
 type Replica struct {
-	cfg   Config
+	cfg      *Config
+	genesis  *types.Genesis
+	observer Observer
+	wake     signal // fires after each commit
+
+	mu     sync.Mutex
+	closed bool
+	// loaded is nil while the replica is dormant. It is written under mu.
+	loaded atomic.Pointer[loaded]
+}
+
+// loaded is what a replica has while it is in use.
+type loaded struct {
+	*Replica
+	cfg   Config // complete
 	topic types.TopicID
 	self  types.Publisher
 
 	pending atomic.Int64 // bytes of pending events
 	waiting atomic.Int64 // the number of pending events
 	halted  atomic.Bool  // appends are refused: see State.OwnErr
-	wake    signal       // fires after each commit
-	done    chan struct{}
 
-	mu        sync.Mutex
+	// Guarded by mu:
 	inbox     []input
-	inboxSize int  // bytes of gossip in it
-	running   bool // the driver's goroutine exists
-	closed    bool
+	inboxSize int       // bytes of gossip in it
+	running   bool      // the driver's goroutine exists
 	idle      sync.Cond // running became false; L is mu
 
 	driver driver // owned by the driver's goroutine
 }
 
-// New returns the replica of a topic that the store holds already. It reads
-// nothing before its first use.
-func New(cfg Config) *Replica {
-	if cfg.Limits == (clock.Limits{}) {
-		cfg.Limits = clock.DefaultLimits()
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	r := &Replica{
-		cfg:   cfg,
-		topic: cfg.Genesis.ID(),
-		self:  types.PublisherOf(cfg.Key),
-		done:  make(chan struct{}),
-	}
-	r.idle.L = &r.mu
-	r.driver.replica = r
-	return r
+// New returns the replica of a topic that the store holds already. It keeps cfg,
+// which other replicas may share and nobody may change. observer may be nil:
+// then nobody is told, at no cost. New reads nothing: the first use does.
+func New(cfg *Config, genesis *types.Genesis, observer Observer) *Replica {
+	return &Replica{cfg: cfg, genesis: genesis, observer: observer}
 }
 
+// load returns what the replica has while it is in use. The caller holds r.mu.
+func (r *Replica) load() *loaded {
+	l := r.loaded.Load()
+	if l == nil {
+		l = &loaded{Replica: r, cfg: r.cfg.withDefaults(), topic: r.topic(), self: r.self()}
+		l.idle.L = &r.mu
+		l.driver.replica = l
+		r.loaded.Store(l)
+	}
+	return l
+}
+
+func (r *Replica) topic() types.TopicID { return r.genesis.ID() }
+
+func (r *Replica) self() types.Publisher { return types.PublisherOf(r.cfg.Key) }
+
 // Genesis returns the topic's genesis.
-func (r *Replica) Genesis() *types.Genesis { return r.cfg.Genesis }
+func (r *Replica) Genesis() *types.Genesis { return r.genesis }
 
 // Draft is an event to append.
 type Draft struct {
@@ -127,8 +150,8 @@ func (d Draft) normalise() (Draft, error) {
 // types.ErrDiskFull, types.ErrRolledBack, types.ErrForkedKey, types.ErrStore
 // and types.ErrClosed.
 func (r *Replica) Append(ctx context.Context, drafts ...Draft) ([]*types.Event, error) {
-	if !r.cfg.Genesis.MayPublish(r.self) {
-		return nil, fmt.Errorf("append to %q: %w", r.cfg.Genesis.Name, types.ErrNotWriter)
+	if !r.genesis.MayPublish(r.self()) {
+		return nil, fmt.Errorf("append to %q: %w", r.genesis.Name, types.ErrNotWriter)
 	}
 	in := &appendInput{answer: newAnswer()}
 	for i, d := range drafts {
@@ -139,7 +162,7 @@ func (r *Replica) Append(ctx context.Context, drafts ...Draft) ([]*types.Event, 
 		in.drafts = append(in.drafts, d)
 	}
 	if err := r.ask(ctx, in, in.answer); err != nil {
-		return nil, fmt.Errorf("append to %q: %w", r.cfg.Genesis.Name, err)
+		return nil, fmt.Errorf("append to %q: %w", r.genesis.Name, err)
 	}
 	return in.events, nil
 }
@@ -154,7 +177,7 @@ func (r *Replica) Receive(from types.PeerID, events []*types.Event, heads []cid.
 		size += e.Size()
 	}
 	if !r.post(&receiveInput{from: from, events: events, heads: heads}, size) {
-		r.cfg.Syncer.Sync(r.topic, from)
+		r.cfg.Syncer.Sync(r.topic(), from)
 	}
 }
 
@@ -168,19 +191,32 @@ func (r *Replica) Integrate(ctx context.Context, from types.PeerID, events []*ty
 
 // Tick tells the replica that about a second has passed.
 func (r *Replica) Tick() {
-	if r.pending.Load() > 0 || r.halted.Load() {
+	if l := r.loaded.Load(); l != nil && (l.pending.Load() > 0 || l.halted.Load()) {
 		r.post(tickInput{}, 0)
 	}
 }
 
 // PendingSize is the number of bytes of pending events.
-func (r *Replica) PendingSize() int64 { return r.pending.Load() }
+func (r *Replica) PendingSize() int64 {
+	if l := r.loaded.Load(); l != nil {
+		return l.pending.Load()
+	}
+	return 0
+}
 
 // Pending is the number of pending events.
-func (r *Replica) Pending() int64 { return r.waiting.Load() }
+func (r *Replica) Pending() int64 {
+	if l := r.loaded.Load(); l != nil {
+		return l.waiting.Load()
+	}
+	return 0
+}
 
 // Halted reports whether appends are refused: see State's OwnErr.
-func (r *Replica) Halted() bool { return r.halted.Load() }
+func (r *Replica) Halted() bool {
+	l := r.loaded.Load()
+	return l != nil && l.halted.Load()
+}
 
 // Evict drops at least size bytes of pending events, or all. It does not block.
 func (r *Replica) Evict(size int) { r.post(evictInput(size), 0) }
@@ -190,7 +226,7 @@ func (r *Replica) Evict(size int) { r.post(evictInput(size), 0) }
 func (r *Replica) Resume(ctx context.Context) error {
 	return r.inspect(ctx, func(d *driver) {
 		d.clock.Resume()
-		r.halted.Store(d.clock.OwnErr() != nil)
+		d.replica.halted.Store(d.clock.OwnErr() != nil)
 	})
 }
 
@@ -230,7 +266,7 @@ func (r *Replica) State(ctx context.Context) (State, error) {
 // TellSyncer gives the syncer the heads hash again, in order with those of
 // commits: for a syncer that has begun to care for the topic only now.
 func (r *Replica) TellSyncer(ctx context.Context) error {
-	return r.inspect(ctx, func(d *driver) { r.cfg.Syncer.Changed(r.topic, d.heads.Root(), false) })
+	return r.inspect(ctx, func(d *driver) { r.cfg.Syncer.Changed(r.topic(), d.heads.Root(), false) })
 }
 
 func (r *Replica) inspect(ctx context.Context, look func(*driver)) error {
@@ -242,27 +278,45 @@ func (r *Replica) inspect(ctx context.Context, look func(*driver)) error {
 // the subscriptions. It may be called more than once.
 func (r *Replica) Close() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.closed {
-		r.closed = true
-		close(r.done)
+	r.closed = true
+	if l := r.loaded.Load(); l != nil {
+		for l.running {
+			l.idle.Wait()
+		}
 	}
-	for r.running {
-		r.idle.Wait()
-	}
+	r.mu.Unlock()
+	r.wake.fire()
 }
 
-// Unload drops what the replica holds in memory, if it has nothing to do. It
-// loads again at its next use.
+func (r *Replica) isClosed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
+}
+
+// Unload drops what the replica holds in memory, and reports whether it did: not
+// while it has something to do or something pending. It loads again at its next
+// use.
 func (r *Replica) Unload() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.running || r.pending.Load() > 0 {
+	l := r.loaded.Load()
+	switch {
+	case l == nil:
+		return true
+	case l.running || l.pending.Load() > 0:
 		return false
 	}
-	r.driver.unload()
+	l.driver.unload()
+	if !l.driver.remembers() {
+		r.loaded.Store(nil)
+	}
 	return true
 }
+
+// Loaded reports whether the replica is in use: it is not before its first use
+// and after Unload, save where that keeps what the store does not know.
+func (r *Replica) Loaded() bool { return r.loaded.Load() != nil }
 
 // ask posts an input and waits for its answer. An input that was accepted is
 // carried out even when ctx ends first.
@@ -287,14 +341,18 @@ func (r *Replica) ask(ctx context.Context, in input, answer answer) error {
 func (r *Replica) post(in input, size int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || size > 0 && r.inboxSize+size > maxInbox {
+	if r.closed {
 		return false
 	}
-	r.inbox = append(r.inbox, in)
-	r.inboxSize += size
-	if !r.running {
-		r.running = true
-		go r.drive()
+	l := r.load()
+	if size > 0 && l.inboxSize+size > maxInbox {
+		return false
+	}
+	l.inbox = append(l.inbox, in)
+	l.inboxSize += size
+	if !l.running {
+		l.running = true
+		go l.drive()
 	}
 	return true
 }
@@ -303,13 +361,13 @@ func (r *Replica) post(in input, size int) bool {
 // run of several inputs it lets the callers go first that it has just answered.
 // They are likely to append again, and would otherwise always come too late for
 // the next commit: half of them would wait while the other half is committed.
-func (r *Replica) drive() {
+func (l *loaded) drive() {
 	for {
-		inputs := r.drain()
+		inputs := l.drain()
 		if inputs == nil {
 			return
 		}
-		r.driver.work(inputs)
+		l.driver.work(inputs)
 		if len(inputs) > 1 {
 			runtime.Gosched()
 		}
@@ -317,14 +375,14 @@ func (r *Replica) drive() {
 }
 
 // drain takes all inputs, or ends the driver when there are none.
-func (r *Replica) drain() []input {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	inputs := r.inbox
-	r.inbox, r.inboxSize = nil, 0
+func (l *loaded) drain() []input {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	inputs := l.inbox
+	l.inbox, l.inboxSize = nil, 0
 	if inputs == nil {
-		r.running = false
-		r.idle.Broadcast()
+		l.running = false
+		l.idle.Broadcast()
 	}
 	return inputs
 }

@@ -396,14 +396,49 @@ func TestAnnouncedHeadsThatAreUnknownStartASync(t *testing.T) {
 	}
 }
 
+// An idle replica drops all that it has in memory, and takes it up from the
+// store at its next use; whoever waited for a commit still hears of it.
 func TestUnloadedReplicaLoadsAgain(t *testing.T) {
-	w := newWorld(t, openTopic(t))
-	mustAppend(t, w, "a")
-	mustState(t, w) // and the driver is about to end
-	w.Close()
-	if !w.Unload() {
-		t.Error("an idle replica does not unload")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, openTopic(t))
+		if w.Loaded() {
+			t.Error("loaded before its first use")
+		}
+		first := mustAppend(t, w, "a")[0]
+		synctest.Wait() // the driver has ended
+		committed := w.Committed()
+		if !w.Loaded() || !w.Unload() || w.Loaded() {
+			t.Error("an idle replica does not unload")
+		}
+		second := mustAppend(t, w, "b")[0]
+		if second.Seq != 2 || len(second.Links) != 1 || second.Links[0] != first.CID || !w.Loaded() {
+			t.Errorf("after the unload an event with seq %d and links %v", second.Seq, second.Links)
+		}
+		<-committed
+		if s := mustState(t, w); s.Events != 2 {
+			t.Errorf("%d events", s.Events)
+		}
+	})
+}
+
+// A replica with pending events does not unload: they are nowhere else.
+func TestReplicaWithPendingEventsStaysLoaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, openTopic(t))
+		events := (&author{t: t, topic: w.topic, key: key(2)}).chain(2)
+		w.Receive("neighbour", events[1:], nil)
+		synctest.Wait()
+		if w.Unload() || w.Pending() != 1 {
+			t.Errorf("unloaded with %d pending", w.Pending())
+		}
+		if err := w.Integrate(t.Context(), "neighbour", events[:1]); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !w.Unload() || w.Pending() != 0 {
+			t.Errorf("stays loaded with %d pending", w.Pending())
+		}
+	})
 }
 
 // An own event that comes from elsewhere and was not written here proves that

@@ -113,20 +113,18 @@ func (m *metrics) verified(took time.Duration, errs []error) {
 func (m *metrics) transferred(took time.Duration) { m.syncing.Observe(took.Seconds()) }
 
 // topicObserver gives a topic's replica to the metrics.
-type topicObserver struct {
-	t *Topic
-	m *metrics
-}
+type topicObserver Topic
 
-var _ crdt.Observer = topicObserver{}
+var _ crdt.Observer = (*topicObserver)(nil)
 
-func (o topicObserver) Committed(c crdt.Commit) {
-	o.t.events.Store(c.Events)
-	o.t.heads.Store(int64(c.Heads))
-	add(&o.m.appended, c.Appended)
-	add(&o.m.gossiped, c.Gossiped)
-	add(&o.m.synced, c.Synced)
-	o.m.committing.Observe(c.Took.Seconds())
+func (o *topicObserver) Committed(c crdt.Commit) {
+	m := o.node.metrics
+	o.events.Store(c.Events)
+	o.heads.Store(int64(c.Heads))
+	add(&m.appended, c.Appended)
+	add(&m.gossiped, c.Gossiped)
+	add(&m.synced, c.Synced)
+	m.committing.Observe(c.Took.Seconds())
 }
 
 // add spares the other cores a cache line that would not change.
@@ -136,7 +134,7 @@ func add(to *atomic.Uint64, n uint64) {
 	}
 }
 
-func (o topicObserver) Refused(err error) { o.m.reject(err) }
+func (o *topicObserver) Refused(err error) { o.node.metrics.reject(err) }
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(to chan<- *prometheus.Desc) {

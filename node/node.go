@@ -38,6 +38,7 @@ type Store interface {
 	LogID() types.LogID
 	Starts() uint64
 	Meta(key string) ([]byte, error)
+	MetaKeys(prefix string) ([]string, error)
 	SetMeta(key string, value []byte) error
 	Usage() (int64, error)
 	Writable() error
@@ -62,6 +63,7 @@ type Node struct {
 	gossip    *gossip.Broadcaster
 	syncer    *syncer.Syncer
 	topics    registry
+	replicas  crdt.Config // of all of them
 	peers     *peers
 	usage     usage
 
@@ -205,6 +207,7 @@ func (n *Node) openParts() error {
 	if err != nil {
 		return fmt.Errorf("make syncer: %w", err)
 	}
+	n.replicas = crdt.Config{Key: n.key, Store: n.store, Broadcaster: n.gossip, Syncer: n.syncer, Log: n.cfg.Log}
 	n.fetchGenesis = n.syncer.FetchGenesis
 	n.peers, err = newPeers(n)
 	return err
@@ -212,27 +215,51 @@ func (n *Node) openParts() error {
 
 func asCloser(c io.Closer) func() error { return c.Close }
 
-// loadTopics takes up the topics in the store.
+// loadChunk is how many topics are read while those before are taken up.
+const loadChunk = 1024
+
+// loadTopics takes up the topics in the store, while the next ones are read.
 func (n *Node) loadTopics() error {
-	for info, err := range n.store.Topics() {
-		if err != nil {
-			return fmt.Errorf("load topics: %w", err)
+	adopted, err := n.adoptedTopics()
+	if err != nil {
+		return fmt.Errorf("load topics: %w", err)
+	}
+	chunks := make(chan []types.TopicInfo, 1)
+	var reading errgroup.Group
+	reading.Go(func() error {
+		defer close(chunks)
+		chunk := make([]types.TopicInfo, 0, loadChunk)
+		for info, err := range n.store.Topics() {
+			if err != nil {
+				return fmt.Errorf("load topics: %w", err)
+			}
+			if chunk = append(chunk, info); len(chunk) == loadChunk {
+				chunks <- chunk
+				chunk = make([]types.TopicInfo, 0, loadChunk)
+			}
 		}
-		adopted, err := n.store.Meta(adoptedKey(info.Genesis.ID()))
-		if err != nil {
-			return fmt.Errorf("load topic %q: %w", info.Genesis.Name, err)
-		}
-		t := n.newTopic(info.Genesis)
-		t.stood(info)
-		t.joined.Store(info.Joined)
-		t.setAdopted(adopted != nil)
-		n.topics.add(t)
-		if info.Joined {
-			n.syncer.Add(t.id, crdt.HeadsHash(info.Heads))
-			n.advertise(t)
+		chunks <- chunk
+		return nil
+	})
+	for chunk := range chunks {
+		for _, info := range chunk {
+			n.loadTopic(info, adopted[info.Genesis.ID()])
 		}
 	}
-	return nil
+	return reading.Wait()
+}
+
+// loadTopic takes up a topic in the store. It stays dormant.
+func (n *Node) loadTopic(info types.TopicInfo, adopted bool) {
+	t := n.newTopic(info.Genesis)
+	t.stood(info)
+	t.joined.Store(info.Joined)
+	t.setAdopted(adopted)
+	n.topics.add(t)
+	if info.Joined {
+		n.syncer.Add(t.id, crdt.HeadsHash(info.Heads))
+		n.advertise(t)
+	}
 }
 
 func (n *Node) listen() error {
@@ -298,16 +325,18 @@ func (n *Node) tend(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-ticker.C:
-			n.tendTopics(ctx, now)
+			n.advertiseAnew()
+			n.tendTopics(ctx, now, maxPending)
 		}
 	}
 }
 
-func (n *Node) tendTopics(ctx context.Context, now time.Time) {
-	n.advertiseAnew()
+// tendTopics looks after the topics in use, whose pending events may take so many
+// bytes. The dormant ones need nothing.
+func (n *Node) tendTopics(ctx context.Context, now time.Time, pending int64) {
 	var total int64
 	var largest *Topic
-	for _, t := range n.topics.all() {
+	for _, t := range n.topics.inUse() {
 		t.replica.Tick()
 		size := t.replica.PendingSize()
 		total += size
@@ -319,8 +348,8 @@ func (n *Node) tendTopics(ctx context.Context, now time.Time) {
 		}
 		t.unloadIdle(now)
 	}
-	if total > maxPending {
-		largest.replica.Evict(int(total - maxPending))
+	if total > pending {
+		largest.replica.Evict(int(total - pending))
 	}
 }
 

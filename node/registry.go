@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 type registry struct {
 	mu     sync.RWMutex
 	topics map[types.TopicID]*Topic
+	awake  map[*Topic]struct{} // those that were used and not unloaded since
 	closed bool
 
 	// joining serialises joins and leaves, so that the store and the syncer
@@ -26,6 +28,7 @@ type registry struct {
 
 func (r *registry) init() {
 	r.topics = map[types.TopicID]*Topic{}
+	r.awake = map[*Topic]struct{}{}
 	r.adoptions = make(chan broadcaster.Message, adoptQueue)
 }
 
@@ -44,6 +47,30 @@ func (r *registry) all() []*Topic {
 		topics = append(topics, t)
 	}
 	return topics
+}
+
+// inUse returns the topics that are not dormant, in no order.
+func (r *registry) inUse() []*Topic {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Collect(maps.Keys(r.awake))
+}
+
+// wake notes that a topic is in use.
+func (r *registry) wake(t *Topic) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.awake[t] = struct{}{}
+}
+
+// sleep notes that a topic is dormant, unless it was used since the time that
+// it was last used at.
+func (r *registry) sleep(t *Topic, used int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t.used.CompareAndSwap(used, 0) { // under mu: whoever uses it now wakes it after this
+		delete(r.awake, t)
+	}
 }
 
 // add puts in a topic. It reports false when the registry is closed.

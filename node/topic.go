@@ -20,8 +20,8 @@ type Topic struct {
 	id      types.TopicID
 	replica *crdt.Replica
 	joined  atomic.Bool
-	adopted atomic.Bool // kept though nobody here joined it
-	used    atomic.Int64
+	adopted atomic.Bool  // kept though nobody here joined it
+	used    atomic.Int64 // when last, in Unix nanoseconds; 0: not since it was unloaded
 
 	events atomic.Uint64 // length of the delivery log
 	heads  atomic.Int64  // their number
@@ -29,15 +29,7 @@ type Topic struct {
 
 func (n *Node) newTopic(g *types.Genesis) *Topic {
 	t := &Topic{node: n, id: g.ID()}
-	t.replica = crdt.New(crdt.Config{
-		Genesis:     g,
-		Key:         n.key,
-		Store:       n.store,
-		Broadcaster: n.gossip,
-		Syncer:      n.syncer,
-		Log:         n.cfg.Log,
-		Observer:    topicObserver{t, n.metrics},
-	})
+	t.replica = crdt.New(&n.replicas, g, (*topicObserver)(t))
 	return t
 }
 
@@ -148,13 +140,19 @@ func (t *Topic) Heads(ctx context.Context) ([]types.Head, error) {
 	return s.Heads, err
 }
 
-func (t *Topic) touch() { t.used.Store(time.Now().UnixNano()) }
+// touch notes that the topic is used: tend looks after it from now on.
+func (t *Topic) touch() {
+	if t.used.Swap(time.Now().UnixNano()) == 0 {
+		t.node.topics.wake(t)
+	}
+}
 
-// unloadIdle frees the memory of a topic that was not used for a while.
+// unloadIdle frees the memory of a topic that was not used for a while: from
+// then on it is dormant.
 func (t *Topic) unloadIdle(now time.Time) {
 	used := t.used.Load()
-	if used != 0 && now.UnixNano()-used > int64(unloadAfter) && t.replica.Unload() {
-		t.used.CompareAndSwap(used, 0)
+	if now.UnixNano()-used > int64(unloadAfter) && !t.replica.Halted() && t.replica.Unload() {
+		t.node.topics.sleep(t, used)
 	}
 }
 

@@ -150,8 +150,28 @@ func (n *Node) markAdopted(t *Topic, adopted bool) error {
 	return n.store.SetMeta(adoptedKey(t.id), nil)
 }
 
-// adoptedKey is the store's mark of a topic that nobody here joined.
-func adoptedKey(id types.TopicID) string { return "adopted/" + id.String() }
+// adoptedPrefix begins the keys of the store's marks of topics that nobody here
+// joined.
+const adoptedPrefix = "adopted/"
+
+func adoptedKey(id types.TopicID) string { return adoptedPrefix + id.String() }
+
+// adoptedTopics returns the topics that the store has marked as adopted.
+func (n *Node) adoptedTopics() (map[types.TopicID]bool, error) {
+	keys, err := n.store.MetaKeys(adoptedPrefix)
+	if err != nil {
+		return nil, err
+	}
+	adopted := make(map[types.TopicID]bool, len(keys))
+	for _, key := range keys {
+		id, err := types.ParseCID(strings.TrimPrefix(key, adoptedPrefix))
+		if err != nil {
+			return nil, fmt.Errorf("%w: mark of an adopted topic: %w", types.ErrCorrupt, err)
+		}
+		adopted[id] = true
+	}
+	return adopted, nil
+}
 
 // Leave stops replicating a topic, durably. Its events stay and can be read;
 // Join takes it up again. A topic not held is types.ErrNotFound.
@@ -240,6 +260,7 @@ func (n *Node) adopt(ctx context.Context, m broadcaster.Message) error {
 	if err != nil {
 		return err
 	}
+	t.touch()
 	t.replica.Receive(m.From, m.Events, m.Heads)
 	return nil
 }

@@ -317,6 +317,25 @@ func (s *Store) Meta(key string) ([]byte, error) {
 	return value, nil
 }
 
+// MetaKeys returns the keys with the prefix under which SetMeta stored
+// something, sorted.
+func (s *Store) MetaKeys(prefix string) ([]string, error) {
+	var keys []string
+	err := s.view(func(txn *badger.Txn) error {
+		from := metaKey(prefix)
+		found := newScan(txn, from, from, false)
+		defer found.close()
+		for ; found.valid(); found.next() {
+			keys = append(keys, string(found.key()[1:]))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list metadata %q: %w", prefix, err)
+	}
+	return keys, nil
+}
+
 // SetMeta stores value under key, durably; nil deletes.
 func (s *Store) SetMeta(key string, value []byte) error {
 	err := s.submit(func(tx) ([]write, error) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/ipfs/go-cid"
@@ -279,6 +280,22 @@ func (s *Store) Meta(key string) ([]byte, error) {
 		return nil
 	})
 	return value, err
+}
+
+// MetaKeys returns the keys with the prefix under which SetMeta stored
+// something, sorted.
+func (s *Store) MetaKeys(prefix string) ([]string, error) {
+	var keys []string
+	err := s.read(func(d *disk) error {
+		for key := range d.meta {
+			if strings.HasPrefix(key, prefix) {
+				keys = append(keys, key)
+			}
+		}
+		slices.Sort(keys)
+		return nil
+	})
+	return keys, err
 }
 
 // SetMeta stores a copy of value under key; nil deletes.

@@ -33,6 +33,7 @@ type Store interface {
 	LogID() types.LogID
 	Starts() uint64
 	Meta(key string) ([]byte, error)
+	MetaKeys(prefix string) ([]string, error)
 	SetMeta(key string, value []byte) error
 	Usage() (int64, error)
 	Writable() error

@@ -90,6 +90,17 @@ func testMeta(d *disk) {
 			d.Errorf("metadata %q is %#v, want %#v", key, b, want)
 		}
 	}
+	must(d, d.store.SetMeta("mark/b", []byte{1}))
+	must(d, d.store.SetMeta("mark/a", nil))
+	must(d, d.store.SetMeta("mark/c", []byte{1}))
+	must(d, d.store.SetMeta("marks", []byte{1}))
+	for prefix, want := range map[string][]string{"mark/": {"mark/b", "mark/c"}, "none": nil} {
+		keys, err := d.store.MetaKeys(prefix)
+		must(d, err)
+		if !slices.Equal(keys, want) {
+			d.Errorf("metadata below %q is %q, want %q", prefix, keys, want)
+		}
+	}
 }
 
 func testStarts(d *disk) {
