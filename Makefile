@@ -5,7 +5,7 @@ RUNS        ?= 3
 # A decoder's fuzz test, as package:function.
 FUZZ := $(shell grep -rlE '^func Fuzz' --include='*_test.go' . | xargs grep -hoE '^func Fuzz[A-Za-z]+' /dev/null --with-filename | sed -E 's,^\./,,; s,/[^/]*_test\.go:func ,:,')
 
-.PHONY: help build check lint test e2e fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-long bench-parts bench-peer generate
+.PHONY: help build check lint test e2e fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics bench-long bench-parts bench-peer generate
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,9 +38,9 @@ fuzz: ## each decoder's fuzz test for FUZZTIME (20s)
 		go test "./$${f%%:*}" -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s || exit 1; \
 	done
 
-bench: bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-parts ## all benchmarks; one alone: make bench-append …
+bench: bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics bench-parts ## all benchmarks; one alone: make bench-append …
 
-bench-limits bench-append bench-converge bench-join bench-heal bench-latency: bench-%:
+bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics: bench-%:
 	go run ./e2e/bench -runs $(RUNS) $*
 
 bench-long: ## append and join up to 1,000,000 events, converge and heal up to 100,000 and 10,000

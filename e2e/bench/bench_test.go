@@ -17,6 +17,7 @@ func TestSuites(t *testing.T) {
 		"heal":     nil,
 		"growth":   {"-select", "10000 events"},
 		"latency":  nil,
+		"topics":   nil,
 		"limits":   {"-select", "fsync|of 3$|stream"},
 	} {
 		t.Run(name, func(t *testing.T) {
