@@ -183,7 +183,8 @@ type rest struct {
 }
 
 // compareRest notes what n topics add to a node without any. The store's
-// caches, which are bounded for the node, are told apart and do not count.
+// caches, which are bounded for the node, and the DHT's list of what is provided
+// are told apart and do not count.
 func (r *row) compareRest(none, all rest, n int) {
 	per := func(bytes int64) float64 { return float64(bytes) / float64(n) }
 	each := per(all.heap - none.heap)
@@ -193,10 +194,13 @@ func (r *row) compareRest(none, all rest, n int) {
 			parts = append(parts, fmt.Sprintf("%s %.0f", owner, p))
 		}
 	}
-	counted := each - per(all.owners[storeOwner]-none.owners[storeOwner])
+	counted := each
+	for _, owner := range []string{storeOwner, dhtOwner} {
+		counted -= per(all.owners[owner] - none.owners[owner])
+	}
 	goroutines := all.goroutines - none.goroutines
 	r.notes = []string{
-		fmt.Sprintf("%.0f B of heap a topic, %.0f without the store's caches (%s)", each, counted, strings.Join(parts, ", ")),
+		fmt.Sprintf("%.0f B of heap a topic, %.0f without the store's caches and the DHT's keys (%s)", each, counted, strings.Join(parts, ", ")),
 		fmt.Sprintf("%d goroutines more than without topics", goroutines),
 	}
 	r.goal = fmt.Sprintf("≤ %d B, 0 goroutines", dormantGoal)
@@ -253,9 +257,13 @@ func inUse(r runtime.MemProfileRecord) int64 {
 	return int64(float64(r.InUseBytes()) / (1 - math.Exp(-size/profileRate)))
 }
 
-// storeOwner is what holds the database's caches, whose size has a bound that
-// does not depend on the topics.
-const storeOwner = "Badger"
+const (
+	// storeOwner holds the database's caches, whose size has a bound that does
+	// not depend on the topics.
+	storeOwner = "Badger"
+	// dhtOwner holds the keys that the DHT provides again and again.
+	dhtOwner = "syncer/discovery"
+)
 
 // owner names who made an allocation: the innermost package of this module, or
 // the library below it.
