@@ -65,7 +65,7 @@ func TestCheckWriters(t *testing.T) {
 func TestRow(t *testing.T) {
 	r := row{name: "n", events: 12_000, took: 2 * time.Second, wire: 440, body: 335, limits: []limit{{"raw", 24_000}}}
 	r.atMost(time.Second)
-	const want = "n|2.00 s|6,000|440|1.10|||||0.25 × raw (24,000/s)|≤ 1s: **missed**"
+	const want = "n|2.00 s|6,000|440|1.10||||||0.25 × raw (24,000/s)|≤ 1s: **missed**"
 	if got := strings.Join(r.cells(), "|"); got != want {
 		t.Errorf("cells\n%s\nwant\n%s", got, want)
 	}

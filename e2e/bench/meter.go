@@ -29,6 +29,10 @@ func (b *bench) measure(ctx context.Context, r *row, work func(context.Context) 
 	if err != nil {
 		return err
 	}
+	written, err := writtenBytes()
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	workErr := work(ctx)
 	r.took = time.Since(start)
@@ -37,8 +41,31 @@ func (b *bench) measure(ctx context.Context, r *row, work func(context.Context) 
 		return err
 	}
 	r.cpu = after - cpu
-	r.rss, err = peak()
+	if r.rss, err = peak(); err != nil {
+		return err
+	}
+	total, err := writtenBytes()
+	r.written = total - written
 	return err
+}
+
+// writtenBytes is what this process has had written to disks so far; 0 where the
+// system does not tell.
+func writtenBytes() (int64, error) {
+	if runtime.GOOS != "linux" {
+		return 0, nil
+	}
+	text, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		return 0, fmt.Errorf("read bytes written: %w", err)
+	}
+	_, rest, _ := bytes.Cut(text, []byte("\nwrite_bytes: "))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	n, err := strconv.ParseInt(string(line), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read bytes written: %w", err)
+	}
+	return n, nil
 }
 
 // cpuTime is the user and system time of this process so far.

@@ -16,10 +16,12 @@ type row struct {
 	cpu    time.Duration // user and system time of the whole process meanwhile
 	rss    int64         // its peak resident memory meanwhile, bytes
 
-	wire  float64 // bytes on the wire for each event that crossed it
-	body  float64 // bytes of an event's body
-	disk  float64 // bytes on disk for each event
-	heads int     // at the end
+	wire float64 // bytes on the wire for each event that crossed it
+	body float64 // bytes of an event's body
+	disk float64 // bytes on disk for each event
+	// bytes written to disks meanwhile, by all nodes
+	written int64
+	heads   int // at the end
 
 	limits []limit
 	notes  []string // what has no column
@@ -50,7 +52,7 @@ func (r *row) atLeast(rate float64) {
 }
 
 var columns = []string{
-	"bench", "took", "events/s", "wire B/event", "÷ (body+65)", "disk B/event", "heads", "CPU s", "peak MiB", "beside the machine's limit", "goal",
+	"bench", "took", "events/s", "wire B/event", "÷ (body+65)", "disk B/event", "written B/event", "heads", "CPU s", "peak MiB", "beside the machine's limit", "goal",
 }
 
 func (r *row) cells() []string {
@@ -61,6 +63,7 @@ func (r *row) cells() []string {
 		number(r.wire, "%.0f"),
 		number(r.wire/(r.body+wireOverhead), "%.2f"),
 		number(r.disk, "%.0f"),
+		number(float64(r.written)/float64(max(1, r.events)), "%.0f"),
 		number(float64(r.heads), "%.0f"),
 		number(r.cpu.Seconds(), "%.2f"),
 		number(float64(r.rss)/(1<<20), "%.0f"),

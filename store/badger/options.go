@@ -49,6 +49,8 @@ type hooks struct {
 	opening func() error
 	// candidates replaces maxCandidates.
 	candidates int
+	// tune changes Badger's options, for benchmarks of them.
+	tune func(badger.Options) badger.Options
 }
 
 func (o Options) withDefaults() Options {
@@ -72,6 +74,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.hooks.opening == nil {
 		o.hooks.opening = func() error { return nil }
+	}
+	if o.hooks.tune == nil {
+		o.hooks.tune = func(b badger.Options) badger.Options { return b }
 	}
 	if o.hooks.candidates == 0 {
 		o.hooks.candidates = maxCandidates
@@ -100,7 +105,7 @@ const (
 )
 
 func badgerOptions(dir string, o Options) badger.Options {
-	return badger.DefaultOptions(dir).
+	return o.hooks.tune(badger.DefaultOptions(dir).
 		WithSyncWrites(true).
 		WithDetectConflicts(false). // one committer writes
 		WithMemTableSize(memTableSize).
@@ -114,5 +119,5 @@ func badgerOptions(dir string, o Options) badger.Options {
 		WithChecksumVerificationMode(options.OnBlockRead).
 		WithMetricsEnabled(false). // they are process-wide globals
 		WithBypassLockGuard(true). // DirLock has locked the directory
-		WithLogger(bridge{o.Log})
+		WithLogger(bridge{o.Log}))
 }
