@@ -68,6 +68,10 @@ func peerToProto(p Peer) *cairnv1.Peer {
 		Direction: p.Direction,
 		Latency:   durationpb.New(time.Duration(p.LatencyMS) * time.Millisecond),
 		Topics:    uint64(p.Topics),
+
+		Offences:        uint64(p.Offences),
+		LastOffence:     p.LastOffence,
+		LastOffenceTime: timeToProto(p.LastOffenceTime.Time),
 	}
 }
 
@@ -78,6 +82,10 @@ func peerFromProto(m *cairnv1.Peer) Peer {
 		Direction: m.GetDirection(),
 		LatencyMS: m.GetLatency().AsDuration().Milliseconds(),
 		Topics:    int(m.GetTopics()),
+
+		Offences:        int(m.GetOffences()),
+		LastOffence:     m.GetLastOffence(),
+		LastOffenceTime: Time{timeFromProto(m.GetLastOffenceTime())},
 	}
 }
 
@@ -135,6 +143,11 @@ func topicStatusToProto(s *TopicStatus) *cairnv1.TopicStatus {
 		Pending:   uint64(s.Pending),
 		Missing:   each(s.Missing, missingToProto),
 		Peers:     each(s.Peers, replicaToProto),
+		Fetching:  s.Fetching,
+		LastError: s.LastError,
+		Rungs:     each(s.Rungs, rungToProto),
+		Climbed:   timeToProto(s.Climbed.Time),
+		Offenders: each(s.Offenders, offenderToProto),
 	}
 }
 
@@ -150,6 +163,11 @@ func topicStatusFromProto(m *cairnv1.TopicStatus) *TopicStatus {
 		Pending:   int(m.GetPending()),
 		Missing:   each(m.GetMissing(), missingFromProto),
 		Peers:     each(m.GetPeers(), replicaFromProto),
+		Fetching:  m.GetFetching(),
+		LastError: m.GetLastError(),
+		Rungs:     each(m.GetRungs(), rungFromProto),
+		Climbed:   Time{timeFromProto(m.GetClimbed())},
+		Offenders: each(m.GetOffenders(), offenderFromProto),
 	}
 }
 
@@ -157,9 +175,7 @@ func missingToProto(m Missing) *cairnv1.TopicStatus_Missing {
 	return &cairnv1.TopicStatus_Missing{
 		Cid:   m.CID,
 		Since: timeToProto(m.Since.Time),
-		Asked: each(m.Asked, func(a Asked) *cairnv1.TopicStatus_Asked {
-			return &cairnv1.TopicStatus_Asked{Peer: a.Peer, Answer: a.Answer}
-		}),
+		Asked: each(m.Asked, askedToProto),
 	}
 }
 
@@ -167,9 +183,43 @@ func missingFromProto(m *cairnv1.TopicStatus_Missing) Missing {
 	return Missing{
 		CID:   m.GetCid(),
 		Since: Time{timeFromProto(m.GetSince())},
-		Asked: each(m.GetAsked(), func(a *cairnv1.TopicStatus_Asked) Asked {
-			return Asked{Peer: a.GetPeer(), Answer: a.GetAnswer()}
-		}),
+		Asked: each(m.GetAsked(), askedFromProto),
+	}
+}
+
+func askedToProto(a Asked) *cairnv1.TopicStatus_Asked {
+	return &cairnv1.TopicStatus_Asked{Peer: a.Peer, Answer: a.Answer}
+}
+
+func askedFromProto(m *cairnv1.TopicStatus_Asked) Asked {
+	return Asked{Peer: m.GetPeer(), Answer: m.GetAnswer()}
+}
+
+func rungToProto(r Rung) *cairnv1.TopicStatus_Rung {
+	return &cairnv1.TopicStatus_Rung{Name: r.Name, Found: r.Found, Asked: each(r.Asked, askedToProto)}
+}
+
+func rungFromProto(m *cairnv1.TopicStatus_Rung) Rung {
+	return Rung{Name: m.GetName(), Found: m.GetFound(), Asked: each(m.GetAsked(), askedFromProto)}
+}
+
+func offenderToProto(o Offender) *cairnv1.TopicStatus_Offender {
+	return &cairnv1.TopicStatus_Offender{
+		Peer:    o.Peer,
+		Count:   uint64(o.Count),
+		Reason:  o.Reason,
+		Last:    timeToProto(o.Last.Time),
+		TopicId: o.TopicID,
+	}
+}
+
+func offenderFromProto(m *cairnv1.TopicStatus_Offender) Offender {
+	return Offender{
+		Peer:    m.GetPeer(),
+		Count:   int(m.GetCount()),
+		Reason:  m.GetReason(),
+		Last:    Time{timeFromProto(m.GetLast())},
+		TopicID: m.GetTopicId(),
 	}
 }
 
@@ -179,6 +229,8 @@ func replicaToProto(r Replica) *cairnv1.TopicStatus_Replica {
 		InSync:    r.InSync,
 		LastSync:  timeToProto(r.LastSync.Time),
 		HeadsHash: r.HeadsHash,
+		Paused:    r.Paused,
+		Unproven:  r.Unproven,
 	}
 }
 
@@ -188,6 +240,8 @@ func replicaFromProto(m *cairnv1.TopicStatus_Replica) Replica {
 		InSync:    m.GetInSync(),
 		LastSync:  Time{timeFromProto(m.GetLastSync())},
 		HeadsHash: m.GetHeadsHash(),
+		Paused:    m.GetPaused(),
+		Unproven:  m.GetUnproven(),
 	}
 }
 

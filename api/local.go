@@ -62,6 +62,10 @@ func (l *Local) Peers(context.Context) ([]Peer, error) {
 			Direction: p.Direction,
 			LatencyMS: (p.Latency + time.Millisecond - 1).Milliseconds(), // 0 is for unknown
 			Topics:    p.Topics,
+
+			Offences:        p.Offence.Count,
+			LastOffence:     p.Offence.Reason,
+			LastOffenceTime: Time{p.Offence.Last},
 		})
 	}
 	return peers, nil
@@ -141,6 +145,9 @@ func (l *Local) Topics(ctx context.Context) ([]Topic, error) {
 		}
 		topics = append(topics, *row)
 	}
+	for _, u := range l.node.Unsupported() {
+		topics = append(topics, Topic{TopicID: u.ID.String(), State: u.Status().State, Heads: []string{}})
+	}
 	return topics, nil
 }
 
@@ -180,6 +187,9 @@ func (l *Local) Heads(ctx context.Context, topic string) (*Heads, error) {
 
 // TopicStatus implements Service.
 func (l *Local) TopicStatus(ctx context.Context, topic string) (*TopicStatus, error) {
+	if u, ok := l.node.FindUnsupported(topic); ok {
+		return statusRow("", u.ID, u.Status()), nil
+	}
 	t, err := l.node.Find(topic)
 	if err != nil {
 		return nil, err
@@ -188,7 +198,7 @@ func (l *Local) TopicStatus(ctx context.Context, topic string) (*TopicStatus, er
 	if err != nil {
 		return nil, err
 	}
-	return statusRow(t, s), nil
+	return statusRow(t.Name(), t.ID(), s), nil
 }
 
 // Wait implements Service.
@@ -203,7 +213,7 @@ func (l *Local) Wait(ctx context.Context, topic string, until Until) (*TopicStat
 	if err != nil {
 		return nil, fmt.Errorf("wait for %q, which has %d events and is %s: %w", t.Name(), s.Events, s.State, err)
 	}
-	return statusRow(t, s), nil
+	return statusRow(t.Name(), t.ID(), s), nil
 }
 
 // Publish implements Service.
@@ -368,34 +378,68 @@ func parseFrom(from string) (types.Cursor, error) {
 	return c, err
 }
 
-func statusRow(t *node.Topic, s node.Status) *TopicStatus {
+func statusRow(name string, id types.TopicID, s node.Status) *TopicStatus {
 	row := &TopicStatus{
-		Topic:     t.Name(),
-		TopicID:   t.ID().String(),
+		Topic:     name,
+		TopicID:   id.String(),
 		State:     s.State,
 		Reason:    s.Reason,
 		Events:    s.Events,
 		Heads:     headTexts(s.Heads),
-		HeadsHash: hex.EncodeToString(s.HeadsHash[:]),
+		HeadsHash: hashText(s.HeadsHash),
 		Pending:   s.Pending,
 		Missing:   []Missing{},
 		Peers:     []Replica{},
+		Fetching:  peerText(s.Fetching),
+		LastError: s.LastError,
+		Rungs:     []Rung{},
+		Climbed:   Time{s.Climbed},
+		Offenders: []Offender{},
 	}
 	for _, m := range s.Missing {
-		missing := Missing{CID: m.CID.String(), Since: Time{m.Since}, Asked: []Asked{}}
-		for _, a := range m.Asked {
-			missing.Asked = append(missing.Asked, Asked{Peer: a.Peer.String(), Answer: a.Answer})
-		}
-		row.Missing = append(row.Missing, missing)
+		row.Missing = append(row.Missing, Missing{CID: m.CID.String(), Since: Time{m.Since}, Asked: askedRows(m.Asked)})
 	}
 	for _, p := range s.Peers {
-		replica := Replica{Peer: p.Peer.String(), InSync: p.InSync, LastSync: Time{p.LastSync}}
-		if p.HeadsHash != (types.Hash{}) {
-			replica.HeadsHash = hex.EncodeToString(p.HeadsHash[:])
+		row.Peers = append(row.Peers, Replica{
+			Peer:      p.Peer.String(),
+			InSync:    p.InSync,
+			LastSync:  Time{p.LastSync},
+			HeadsHash: hashText(p.HeadsHash),
+			Paused:    p.Paused,
+			Unproven:  p.Unproven,
+		})
+	}
+	for _, r := range s.Rungs {
+		row.Rungs = append(row.Rungs, Rung{Name: r.Name, Found: r.Found, Asked: askedRows(r.Asked)})
+	}
+	for _, o := range s.Offenders {
+		offender := Offender{Peer: o.Peer.String(), Count: o.Count, Reason: o.Reason, Last: Time{o.Last}}
+		if o.Topic.Defined() {
+			offender.TopicID = o.Topic.String()
 		}
-		row.Peers = append(row.Peers, replica)
+		row.Offenders = append(row.Offenders, offender)
 	}
 	return row
+}
+
+func askedRows(answers []node.Answer) []Asked {
+	return each(answers, func(a node.Answer) Asked { return Asked{Peer: a.Peer.String(), Answer: a.Answer} })
+}
+
+// hashText returns h in hex, or "" for the zero hash, which is none.
+func hashText(h types.Hash) string {
+	if h == (types.Hash{}) {
+		return ""
+	}
+	return hex.EncodeToString(h[:])
+}
+
+// peerText returns a peer's id, or "" for none.
+func peerText(p types.PeerID) string {
+	if p == "" {
+		return ""
+	}
+	return p.String()
 }
 
 func eventRow(topic string, e *types.Event) Event {

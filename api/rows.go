@@ -27,11 +27,16 @@ type Peer struct {
 	Direction string   `json:"direction"`  // inbound or outbound
 	LatencyMS int64    `json:"latency_ms"` // round trip; 0 while unknown
 	Topics    int      `json:"topics"`     // that both replicate, as far as is known
+
+	// How often it did what no correct peer does, what it did last, for people, and when.
+	Offences        int    `json:"offences"`
+	LastOffence     string `json:"last_offence"`      // empty: nothing
+	LastOffenceTime Time   `json:"last_offence_time"` // zero: never
 }
 
-// Topic is a topic that a node holds.
+// Topic is a topic that a node holds, or an unsupported one that it knows of.
 type Topic struct {
-	Topic   string   `json:"topic"` // its name
+	Topic   string   `json:"topic"` // its name; empty: unsupported
 	TopicID string   `json:"topic_id"`
 	Joined  bool     `json:"joined"` // false after leaving
 	State   string   `json:"state"`
@@ -50,26 +55,31 @@ type Heads struct {
 
 // TopicStatus explains where a topic stands.
 type TopicStatus struct {
-	Topic     string    `json:"topic"`
-	TopicID   string    `json:"topic_id"`
-	State     string    `json:"state"`  // a state of package node
-	Reason    string    `json:"reason"` // for people
-	Events    uint64    `json:"events"`
-	Heads     []string  `json:"heads"`
-	HeadsHash string    `json:"heads_hash"`
-	Pending   int       `json:"pending"` // events from gossip whose links are not here
-	Missing   []Missing `json:"missing"`
-	Peers     []Replica `json:"peers"`
+	Topic     string     `json:"topic"` // its name; empty: unsupported
+	TopicID   string     `json:"topic_id"`
+	State     string     `json:"state"`  // a state of package node
+	Reason    string     `json:"reason"` // for people
+	Events    uint64     `json:"events"`
+	Heads     []string   `json:"heads"`
+	HeadsHash string     `json:"heads_hash"`
+	Pending   int        `json:"pending"` // events from gossip whose links are not here
+	Missing   []Missing  `json:"missing"`
+	Peers     []Replica  `json:"peers"`      // its connected replicas
+	Fetching  string     `json:"fetching"`   // whom it is being fetched from; empty: nobody
+	LastError string     `json:"last_error"` // of the last exchange that failed, until one succeeds
+	Rungs     []Rung     `json:"rungs"`      // of the last climb of the fetch ladder, if nobody helped
+	Climbed   Time       `json:"climbed"`    // when that ended; zero without Rungs
+	Offenders []Offender `json:"offenders"`  // of its replicas, and of who broke the protocol about it; last first
 }
 
 // Missing is an event that is known of and not integrated.
 type Missing struct {
 	CID   string  `json:"cid"`
-	Since Time    `json:"since"` // zero: noticed just now
+	Since Time    `json:"since"` // zero: noticed just now; of a link: when any began to be missing
 	Asked []Asked `json:"asked"`
 }
 
-// Asked is a peer's answer to a request for a missing event.
+// Asked is a peer's answer to a request for what is missing.
 type Asked struct {
 	Peer   string `json:"peer"`
 	Answer string `json:"answer"`
@@ -81,6 +91,24 @@ type Replica struct {
 	InSync    bool   `json:"in_sync"`
 	LastSync  Time   `json:"last_sync"`  // zero: never
 	HeadsHash string `json:"heads_hash"` // empty: unknown
+	Paused    bool   `json:"paused"`     // it says that it takes nothing new
+	Unproven  bool   `json:"unproven"`   // it claims heads that it does not serve
+}
+
+// Rung is one step of the fetch ladder, on which nobody helped.
+type Rung struct {
+	Name  string  `json:"name"`  // "connected peers", "providers", "flood" or "archives"
+	Found string  `json:"found"` // what the search for peers gave, for people
+	Asked []Asked `json:"asked"` // and what they said
+}
+
+// Offender is a peer that did what no correct peer does.
+type Offender struct {
+	Peer    string `json:"peer"`
+	Count   int    `json:"count"`  // how often, in all topics
+	Reason  string `json:"reason"` // what it did last, for people
+	Last    Time   `json:"last"`
+	TopicID string `json:"topic_id"` // the topic of it; empty: none in particular
 }
 
 // Event is an integrated event.

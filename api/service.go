@@ -28,11 +28,13 @@ type Service interface {
 	Create(ctx context.Context, name, owner string, writers []string) (*Topic, error)
 	// Leave stops replicating a topic, durably. Its events stay.
 	Leave(ctx context.Context, topic string) (*Topic, error)
-	// Topics returns the topics that the node holds, by name.
+	// Topics returns the topics that the node holds, by name, then the
+	// unsupported ones that it knows of, by id.
 	Topics(ctx context.Context) ([]Topic, error)
 	// Heads returns a topic's heads.
 	Heads(ctx context.Context, topic string) (*Heads, error)
-	// TopicStatus says whether a topic is in sync, and if not, why.
+	// TopicStatus says whether a topic is in sync, and if not, why. It does so
+	// for the unsupported ones of Topics too, as no other method does.
 	TopicStatus(ctx context.Context, topic string) (*TopicStatus, error)
 	// Wait blocks until a topic satisfies until, and returns its status.
 	Wait(ctx context.Context, topic string, until Until) (*TopicStatus, error)

@@ -97,7 +97,7 @@ func replicaDefinitions() []definition {
 		{name: pendingEvents, kind: gauge, help: "Events from gossip whose links are not all integrated."},
 		{name: missingEvents, kind: gauge, help: "Events that are known of and not integrated here: heads that replicas claim, and up to 100 links a topic that pending events wait for."},
 		{name: oldestMissing, kind: gauge, help: "How long ago the longest missing event was noticed, in seconds; 0 when nothing is missing."},
-		{name: topicCount, kind: gauge, help: "Topics held here, by state; those that were left are paused.", labels: []label{{"state", topicStates()}}},
+		{name: topicCount, kind: gauge, help: "Topics held here, by state; those that were left are paused. The unsupported ones are known, and not held.", labels: []label{{"state", topicStates()}}},
 		{name: headCount, kind: gauge, help: "Heads of all topics held here."},
 		{name: appendSeconds, kind: histogram, help: "Time from a call to append events until all were durable or one failed.", buckets: localBuckets()},
 		{name: commitSeconds, kind: histogram, help: "Time of the store's commits, by the groups of events that one topic had ready.", buckets: localBuckets()},

@@ -189,7 +189,7 @@ type survey struct {
 func (m *metrics) survey() survey {
 	ctx, cancel := context.WithTimeout(m.n.running, lookTimeout)
 	defer cancel()
-	s := survey{states: map[string]int{}}
+	s := survey{states: map[string]int{Unsupported: m.n.unsupported.len()}}
 	briefs := map[types.TopicID]syncer.Brief{}
 	for _, b := range m.n.syncer.Survey() {
 		briefs[b.Topic] = b

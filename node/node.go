@@ -67,6 +67,8 @@ type Node struct {
 	peers     *peers
 	usage     usage
 
+	unsupported unsupported
+
 	// fetchGenesis asks the connected peers for the genesis of a topic that is
 	// not held here; types.ErrNotFound when none has it. nil: nobody can be
 	// asked.
@@ -178,7 +180,7 @@ func (n *Node) openHost() error {
 
 func (n *Node) openParts() error {
 	var err error
-	n.gossip, err = gossip.Open(n.running, gossip.Config{
+	gossiping := gossip.Config{
 		Host:    n.host,
 		Key:     n.key,
 		Network: n.cfg.Network,
@@ -187,7 +189,11 @@ func (n *Node) openParts() error {
 		Verify:  n.verifier.check,
 		Log:     n.cfg.Log,
 		Tracer:  n.metrics.gossipsub,
-	})
+	}
+	if n.cfg.Replicate == All {
+		gossiping.Unsupported = n.unsupported.heard
+	}
+	n.gossip, err = gossip.Open(n.running, gossiping)
 	if err != nil {
 		return fmt.Errorf("open gossip: %w", err)
 	}

@@ -371,17 +371,23 @@ type PeerInfo struct {
 	Direction string        // "inbound" or "outbound": who opened the first one
 	Latency   time.Duration // round trip; 0 while it is unknown
 	Topics    int           // topics that both replicate, as far as is known
+	Offence   Offender      // what it did that no correct peer does; its Count is 0: nothing
 }
 
 // Peers returns the connected peers, by id.
 func (n *Node) Peers() []PeerInfo {
 	shared := n.syncer.SharedTopics()
+	offences := map[types.PeerID]Offender{}
+	for _, o := range n.syncer.Offences() {
+		offences[o.Peer] = Offender(o)
+	}
 	var all []PeerInfo
 	for _, id := range n.host.Network().Peers() {
 		info := PeerInfo{
 			ID:      types.PeerID(id),
 			Latency: n.host.Peerstore().LatencyEWMA(id),
 			Topics:  shared[types.PeerID(id)],
+			Offence: offences[types.PeerID(id)],
 		}
 		for i, c := range n.host.Network().ConnsToPeer(id) {
 			if i == 0 {

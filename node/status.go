@@ -39,28 +39,51 @@ type Status struct {
 	HeadsHash types.Hash
 	Pending   int // events from gossip whose links are not integrated
 	Missing   []Missing
-	Peers     []PeerStatus
+	Peers     []PeerStatus // its connected replicas, by id
+	Fetching  types.PeerID // whom it is being fetched from; empty: nobody
+	LastError string       // of the last exchange that failed, until one succeeds
+	Rungs     []Rung       // of the last climb of the fetch ladder, if nobody helped, in their order
+	Climbed   time.Time    // when that climb ended; zero without Rungs
+	Offenders []Offender   // among its replicas, and those who broke the protocol about it; last first
 }
 
 // Missing is an event that is known of and not integrated here.
 type Missing struct {
 	CID   cid.Cid
-	Since time.Time // zero when it was noticed just now
-	Asked []Asked
+	Since time.Time // of a link: when its topic began to wait for any; zero when it was noticed just now
+	Asked []Answer
 }
 
-// Asked is one peer's answer to a request for a missing event.
-type Asked struct {
+// Answer is what became of asking a peer for something.
+type Answer struct {
 	Peer   types.PeerID
-	Answer string
+	Answer string // for people
 }
 
 // PeerStatus is what is known of another replica of the topic.
 type PeerStatus struct {
 	Peer      types.PeerID
-	InSync    bool
-	LastSync  time.Time  // zero: never
+	InSync    bool       // all that it last claimed is integrated here
+	Paused    bool       // it says that it takes nothing new
+	Unproven  bool       // it claims heads that it does not serve
+	LastSync  time.Time  // when it was last found in sync; zero: never
 	HeadsHash types.Hash // the last one it told; zero: none
+}
+
+// Rung is one step of a climb of the fetch ladder, on which nobody helped.
+type Rung struct {
+	Name  string   // "connected peers", "providers", "flood" or "archives"
+	Found string   // what the search for peers gave, for people
+	Asked []Answer // and what they said
+}
+
+// Offender is a peer that did what no correct peer does.
+type Offender struct {
+	Peer   types.PeerID
+	Count  int           // how often, in all topics
+	Reason string        // what it did last, for people
+	Last   time.Time     // when that was
+	Topic  types.TopicID // the topic of it; undefined: none in particular
 }
 
 // Status returns where the topic stands, and why. It waits for a commit under
@@ -81,10 +104,17 @@ func (t *Topic) Status(ctx context.Context) (Status, error) {
 		Heads:     state.Heads,
 		HeadsHash: state.HeadsHash,
 		Pending:   state.PendingEvents,
-		Missing:   missing(sync.Missing, state.Missing),
+		Missing:   missing(sync.Missing, state),
+		Fetching:  sync.Fetching,
+		LastError: sync.LastError,
+		Climbed:   sync.Climbed,
+		Offenders: offenders(sync.Offenders),
 	}
 	for _, p := range sync.Replicas {
-		s.Peers = append(s.Peers, PeerStatus{Peer: p.Peer, InSync: p.InSync, LastSync: p.LastSync, HeadsHash: p.HeadsHash})
+		s.Peers = append(s.Peers, PeerStatus(p))
+	}
+	for _, r := range sync.Rungs {
+		s.Rungs = append(s.Rungs, Rung{Name: r.Name, Found: r.Found, Asked: answers(r.Asked)})
 	}
 	t.explain(&s, state)
 	return s, nil
@@ -96,12 +126,15 @@ func (t *Topic) explain(s *Status, state crdt.State) {
 		s.State, s.Reason = Paused, err.Error()
 		return
 	}
+	if s.State == "" {
+		s.State, s.Reason = Syncing, "it was joined a moment ago"
+	}
 	if waits(s.State, len(state.Missing)) {
 		s.State = Behind
 		s.Reason = fmt.Sprintf("%d events wait for links that are not here yet", s.Pending)
 	}
 	if state.OwnErr != nil {
-		s.Reason = state.OwnErr.Error()
+		s.Reason = fmt.Sprintf("appends are refused: %v; %s", state.OwnErr, s.Reason)
 	}
 }
 
@@ -126,21 +159,33 @@ func waits(state string, links int) bool { return state == Synced && links > 0 }
 
 // missing joins the heads that the syncer looks for with the links that
 // pending events wait for.
-func missing(claims []syncer.Missing, links []cid.Cid) []Missing {
+func missing(claims []syncer.Missing, state crdt.State) []Missing {
 	var all []Missing
 	seen := map[cid.Cid]bool{}
 	for _, c := range claims {
 		seen[c.CID] = true
-		m := Missing{CID: c.CID, Since: c.Since}
-		for _, a := range c.Asked {
-			m.Asked = append(m.Asked, Asked{Peer: a.Peer, Answer: a.Answer})
-		}
-		all = append(all, m)
+		all = append(all, Missing{CID: c.CID, Since: c.Since, Asked: answers(c.Asked)})
 	}
-	for _, id := range links {
+	for _, id := range state.Missing {
 		if !seen[id] {
-			all = append(all, Missing{CID: id})
+			all = append(all, Missing{CID: id, Since: state.PendingSince})
 		}
+	}
+	return all
+}
+
+func answers(list []syncer.Answer) []Answer {
+	var all []Answer
+	for _, a := range list {
+		all = append(all, Answer(a))
+	}
+	return all
+}
+
+func offenders(list []syncer.Offence) []Offender {
+	var all []Offender
+	for _, o := range list {
+		all = append(all, Offender(o))
 	}
 	return all
 }

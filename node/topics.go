@@ -21,7 +21,8 @@ func (n *Node) Topic(ctx context.Context, name string) (*Topic, error) { return 
 // joined already is returned as it is. ref is a name, which gives the open
 // topic of that name, or "id:" and a topic's id. The connected peers are asked
 // for the genesis of one that is not held here: types.ErrNotFound when none
-// gives it. A malformed ref is types.ErrInvalidArgument.
+// gives it, and types.ErrUnsupported when this release does not know its rules. A
+// malformed ref is types.ErrInvalidArgument.
 func (n *Node) Join(ctx context.Context, ref string) (*Topic, error) {
 	r, err := ParseTopicRef(ref)
 	if err != nil {
@@ -33,6 +34,7 @@ func (n *Node) Join(ctx context.Context, ref string) (*Topic, error) {
 	g := r.open
 	if g == nil {
 		if g, err = n.genesis(ctx, r.ID); err != nil {
+			n.unsupportedBy(r.ID, err)
 			return nil, fmt.Errorf("topic %s: %w", ref, err)
 		}
 	}
@@ -198,18 +200,30 @@ func (n *Node) Leave(ctx context.Context, ref string) error {
 }
 
 // Find returns a topic that is held here, joined or left, by name or by "id:"
-// and its id. The error is types.ErrNotFound, or types.ErrInvalidArgument for a
-// malformed ref.
+// and its id. The error is types.ErrNotFound, which is types.ErrUnsupported too
+// for a topic of Unsupported, or types.ErrInvalidArgument for a malformed ref.
 func (n *Node) Find(ref string) (*Topic, error) {
 	r, err := ParseTopicRef(ref)
 	if err != nil {
 		return nil, err
 	}
-	t := n.topics.get(r.ID)
-	if t == nil {
-		return nil, fmt.Errorf("topic %q: %w on this node", ref, types.ErrNotFound)
+	if t := n.topics.get(r.ID); t != nil {
+		return t, nil
 	}
-	return t, nil
+	if u, ok := n.unsupported.get(r.ID); ok {
+		return nil, fmt.Errorf("topic %q: %w on this node: %w", ref, types.ErrNotFound, u.Rules)
+	}
+	return nil, fmt.Errorf("topic %q: %w on this node", ref, types.ErrNotFound)
+}
+
+// FindUnsupported returns the topic of Unsupported that ref refers to, if there
+// is one.
+func (n *Node) FindUnsupported(ref string) (UnsupportedTopic, bool) {
+	r, err := ParseTopicRef(ref)
+	if err != nil {
+		return UnsupportedTopic{}, false
+	}
+	return n.unsupported.get(r.ID)
 }
 
 // Topics returns the topics that are held here, joined or left, by name.

@@ -40,6 +40,22 @@ func rungsText(rungs []Rung) string {
 	return strings.Join(parts, "; ")
 }
 
+// rungNames lists the rungs as a sentence does.
+func rungNames(rungs []Rung) string {
+	var names strings.Builder
+	for i, r := range rungs {
+		switch {
+		case i == 0:
+		case i == len(rungs)-1:
+			names.WriteString(" and ")
+		default:
+			names.WriteString(", ")
+		}
+		names.WriteString(r.Name)
+	}
+	return names.String()
+}
+
 // errNotHeld is what a peer says that does not have the topic.
 var errNotHeld = errors.New("does not have the topic")
 

@@ -172,12 +172,17 @@ func TestStalled(t *testing.T) {
 		if err != nil || st.State != syncer.StateStalled {
 			t.Fatalf("%s (%s), %v; want stalled", st.State, st.Reason, err)
 		}
-		for _, want := range []string{
-			"connected peers: 1 of 2 have the topic", "bad witness", "providers: 1 found", "no route",
-			"flood: 1 found, none that was not asked", "archives: 1 found", c.Locals[3].ID().String(),
+		if want := "nobody gave what is missing; tried connected peers, providers, flood and archives"; st.Reason != want {
+			t.Errorf("reason %q, want %q", st.Reason, want)
+		}
+		for i, want := range []struct{ said, by string }{
+			{"connected peers: 1 of 2 have the topic", "bad witness"},
+			{"providers: 1 found", "no route"},
+			{"flood: 1 found, none that was not asked", ""},
+			{"archives: 1 found", c.Locals[3].ID().String() + ": no route"},
 		} {
-			if !strings.Contains(st.Reason, want) {
-				t.Errorf("reason %q lacks %q", st.Reason, want)
+			if got := st.Rungs[i].String(); !strings.HasPrefix(got, want.said) || !strings.Contains(got, want.by) {
+				t.Errorf("rung %q, want %q", got, want)
 			}
 		}
 		if len(st.Offenders) != 1 || len(st.Missing) == 0 || len(st.Rungs) != 4 || st.Climbed.IsZero() {
@@ -370,8 +375,8 @@ func TestStates(t *testing.T) {
 		after(100 * time.Millisecond)
 		want(syncer.StateBehind, "gossip shows events that are not here")
 		after(10 * time.Second)
-		st := want(syncer.StateStalled, "flood: 0 found")
-		if len(st.Rungs) == 0 || !strings.Contains(st.Reason, "connected peers: 0 of 1 have the topic") {
+		st := want(syncer.StateStalled, "gossip shows events that nobody gave; tried connected peers, providers, flood and archives")
+		if len(st.Rungs) != 4 || st.Rungs[0].String() != "connected peers: 0 of 1 have the topic" {
 			t.Errorf("rungs %v", st.Rungs)
 		}
 

@@ -1,8 +1,11 @@
 package syncer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cairn-p2p/cairn/types"
@@ -43,6 +46,25 @@ func (o offences) add(p types.PeerID, topic types.TopicID, reason string, now ti
 	}
 	entry.Count++
 	entry.Reason, entry.Topic, entry.Last = reason, topic, now
+}
+
+// Offences returns what peers did wrong, connected or not, one entry a peer, the
+// last first.
+func (s *Syncer) Offences() []Offence {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]Offence, 0, len(s.offences))
+	for _, o := range s.offences {
+		list = append(list, *o)
+	}
+	sortOffences(list)
+	return list
+}
+
+func sortOffences(list []Offence) {
+	slices.SortFunc(list, func(a, b Offence) int {
+		return cmp.Or(b.Last.Compare(a.Last), strings.Compare(string(a.Peer), string(b.Peer)))
+	})
 }
 
 // evict makes room for one more: the peer that has behaved longest goes.

@@ -33,10 +33,10 @@ type TopicStatus struct {
 	Replicas  []ReplicaStatus
 	Fetching  types.PeerID // whom the topic is being fetched from; empty: no one
 	Missing   []Missing    // what replicas claim and have not served, oldest first
-	Offenders []Offence    // what peers did wrong in this topic or before they named one, last first
+	Offenders []Offence    // of its replicas, and of who broke the protocol in this topic or before naming one; last first
 	LastError string       // of the last exchange that failed, until one succeeds
 	Rungs     []Rung       // of the last climb of the fetch ladder, if nobody helped
-	Climbed   time.Time    // when that was
+	Climbed   time.Time    // when that was; zero without Rungs
 }
 
 // ReplicaStatus is what is known of a connected peer's copy of a topic.
@@ -79,17 +79,29 @@ func (s *Syncer) Status(id types.TopicID) (TopicStatus, error) {
 		return TopicStatus{}, fmt.Errorf("status of %s: %w", id, types.ErrNotFound)
 	}
 	st := t.status()
-	for _, o := range s.offences {
-		if o.Topic == id || !o.Topic.Defined() {
-			st.Offenders = append(st.Offenders, *o)
-		}
-	}
-	slices.SortFunc(st.Offenders, func(a, b Offence) int { return b.Last.Compare(a.Last) })
+	st.Offenders = s.offenders(t)
 	st.State, st.Reason = s.judge(t, st)
 	if h.Paused {
 		st.State, st.Reason = StatePaused, "this node serves the topic but takes nothing new"
 	}
 	return st, nil
+}
+
+// offenders returns the offences of t's replicas, those in t and those in no
+// topic, the last one first. The caller holds s.mu.
+func (s *Syncer) offenders(t *topic) []Offence {
+	var list []Offence
+	for _, o := range s.offences {
+		held := false
+		if p := s.peers[o.Peer]; p != nil && p.replicas[t] != nil {
+			held = p.replicas[t].held
+		}
+		if held || o.Topic == t.id || !o.Topic.Defined() {
+			list = append(list, *o)
+		}
+	}
+	sortOffences(list)
+	return list
 }
 
 // dropIntegrated forgets the missing heads that were integrated meanwhile.
@@ -152,7 +164,9 @@ func (t *topic) status() TopicStatus {
 		return st
 	}
 	st.LastError = t.trouble.lastError
-	st.Rungs, st.Climbed = slices.Clone(t.trouble.rungs), t.trouble.climbed
+	if len(t.trouble.rungs) > 0 {
+		st.Rungs, st.Climbed = slices.Clone(t.trouble.rungs), t.trouble.climbed
+	}
 	for c, entry := range t.trouble.claims {
 		st.Missing = append(st.Missing, Missing{CID: c, Since: entry.since, Asked: slices.Clone(entry.asked)})
 	}
@@ -199,13 +213,13 @@ func (s *Syncer) judge(t *topic, st TopicStatus) (State, string) {
 		}
 		return StateSynced, fmt.Sprintf("all that %d connected replicas have is integrated%s", in, rest)
 	case failing+unproven > 0 && t.ladder.stalled:
-		return StateStalled, "nobody gave what is missing: " + rungsText(st.Rungs)
+		return StateStalled, "nobody gave what is missing; tried " + rungNames(st.Rungs)
 	case failing+unproven > 0:
 		return StateBehind, fmt.Sprintf("none of %d connected replicas gave what is missing, looking for others: %s", len(st.Replicas), st.LastError)
 	case s.newcomers() > 0:
 		return StateSyncing, fmt.Sprintf("comparing with %d newly connected peers", s.newcomers())
 	case t.ladder.hinted != 0 && t.ladder.stalled:
-		return StateStalled, "gossip shows events that nobody gave: " + rungsText(st.Rungs)
+		return StateStalled, "gossip shows events that nobody gave; tried " + rungNames(st.Rungs)
 	case t.ladder.hinted != 0:
 		return StateBehind, "gossip shows events that are not here, looking for replicas"
 	case paused > 0:

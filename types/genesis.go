@@ -83,7 +83,7 @@ func newGenesis(w wireGenesis) (*Genesis, error) {
 }
 
 // DecodeGenesis reads a genesis from its canonical encoding, which it copies.
-// It returns ErrUnsupported for a rule set or mode of a later release, and
+// It returns an *UnsupportedError for a rule set or mode of a later release, and
 // ErrInvalidGenesis for anything else that is not a valid genesis.
 func DecodeGenesis(b []byte) (*Genesis, error) {
 	if len(b) > MaxGenesis {
@@ -97,7 +97,7 @@ func DecodeGenesis(b []byte) (*Genesis, error) {
 		return nil, fmt.Errorf("%w: no rule set and mode", ErrInvalidGenesis)
 	}
 	if rules != Rules1 || mode > uint64(Restricted) {
-		return nil, fmt.Errorf("%w: rule set %d, mode %d", ErrUnsupported, rules, mode)
+		return nil, &UnsupportedError{Rules: rules, Mode: mode}
 	}
 	var w wireGenesis
 	if err := decMode.Unmarshal(b, &w); err != nil {
@@ -146,6 +146,23 @@ func openGenesis(b []byte) *Genesis {
 	g.seal(raw)
 	return g
 }
+
+// UnsupportedError is the ErrUnsupported of a genesis: it says what this release
+// does not know.
+type UnsupportedError struct {
+	Rules uint64 // the rule set of the topic
+	Mode  uint64 // its mode, which has a meaning in a known rule set only
+}
+
+func (e *UnsupportedError) Error() string {
+	if e.Rules != Rules1 {
+		return fmt.Sprintf("%v: rule set %d is unknown to this release", ErrUnsupported, e.Rules)
+	}
+	return fmt.Sprintf("%v: mode %d of rule set %d is unknown to this release", ErrUnsupported, e.Mode, e.Rules)
+}
+
+// Unwrap returns ErrUnsupported.
+func (e *UnsupportedError) Unwrap() error { return ErrUnsupported }
 
 // genesisHead reads what every rule set has in the same place: the genesis is
 // an array that begins with its rule set and mode. What follows may be of any

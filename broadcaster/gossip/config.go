@@ -40,6 +40,9 @@ type Config struct {
 	// as the checks take.
 	Verify func(context.Context, []*types.Event) []error
 	Log    *slog.Logger // default: none
+	// Unsupported, when not nil, is told of each message that is ignored because
+	// this release does not know the rules of its topic. It must not block.
+	Unsupported func(types.TopicID, *types.UnsupportedError)
 
 	// TopicQueue and NodeQueue bound the events that wait to be sent, in bytes.
 	// Defaults 4 MiB and 32 MiB.

@@ -62,6 +62,8 @@ func Open(ctx context.Context, cfg Config) (*Broadcaster, error) {
 		numbers:  newNumbers(maxNumbers),
 		recent:   newRecent(maxRecent),
 		geneses:  geneses,
+
+		unsupported: cfg.Unsupported,
 	}
 	b.sender = &sender{
 		key:      cfg.Key,

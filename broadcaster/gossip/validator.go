@@ -29,6 +29,9 @@ type validator struct {
 	local    broadcaster.Local
 	check    func(context.Context, []*types.Event) []error
 	log      *slog.Logger
+
+	unsupported func(types.TopicID, *types.UnsupportedError) // nil: nobody is told
+
 	counters *counters
 	budgets  *budgets
 	numbers  *numbers
@@ -113,9 +116,13 @@ func (v *validator) findGenesis(in *inbound) *refusal {
 	if !v.budgets.takeVerifications(in.from, 1+len(in.genesis)/keySize, in.at) {
 		return refuse(OverBudget, nil)
 	}
+	var unsupported *types.UnsupportedError
 	g, err := types.DecodeGenesis(in.genesis)
 	switch {
-	case errors.Is(err, types.ErrUnsupported):
+	case errors.As(err, &unsupported):
+		if v.unsupported != nil {
+			v.unsupported(in.topic, unsupported)
+		}
 		return refuse(Unsupported, err)
 	case err != nil:
 		return refuse(BadGenesis, err)

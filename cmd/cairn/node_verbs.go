@@ -8,6 +8,8 @@ import (
 
 	"github.com/multiformats/go-multiaddr"
 	"github.com/spf13/cobra"
+
+	"github.com/cairn-p2p/cairn/api"
 )
 
 func newStatus(a *app) *cobra.Command {
@@ -52,7 +54,7 @@ func newPeer(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(a, peers, peerTable(peers))
+			return a.printPeers(peers, time.Now())
 		}),
 	}, &cobra.Command{
 		Use:   "connect MULTIADDR",
@@ -61,6 +63,22 @@ func newPeer(a *app) *cobra.Command {
 		RunE:  a.verb(a.connectPeer),
 	})
 	return peer
+}
+
+// printPeers prints peers, and for people what those did that broke the
+// protocol.
+func (a *app) printPeers(peers []api.Peer, now time.Time) error {
+	short := shortPeersOf(peers)
+	if err := printList(a, peers, peerTable(short)); err != nil || a.output != formatTable {
+		return err
+	}
+	var offenders []api.Offender
+	for _, p := range peers {
+		if p.Offences > 0 {
+			offenders = append(offenders, api.Offender{Peer: p.Peer, Count: p.Offences, Reason: p.LastOffence, Last: p.LastOffenceTime})
+		}
+	}
+	return write(a.stdout, appendOffenders(nil, offenders, short, now))
 }
 
 // connectedRow is what 'peer connect' prints.

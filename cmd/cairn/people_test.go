@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -76,8 +77,21 @@ func TestTopicStatusText(t *testing.T) {
 			{CID: "bafymissing2"},
 		},
 		Peers: []api.Replica{
-			{Peer: a, InSync: true, LastSync: before(3 * time.Second), HeadsHash: "00ff"},
-			{Peer: b},
+			{Peer: a, InSync: true, LastSync: before(3 * time.Second), HeadsHash: "00ff", Paused: true},
+			{Peer: b, Unproven: true},
+		},
+		Fetching:  a,
+		LastError: a + ": the stream was reset",
+		Rungs: []api.Rung{
+			{Name: "connected peers", Found: "2 of 2 have the topic", Asked: []api.Asked{
+				{Peer: b, Answer: "an event with links that are not integrated came before them, and that is a long story"},
+			}},
+			{Name: "archives", Found: "0 found"},
+		},
+		Climbed: before(2 * time.Minute),
+		Offenders: []api.Offender{
+			{Peer: b, Count: 2, Reason: "claims heads that it does not serve", Last: before(time.Second)},
+			{Peer: a, Count: 1, Reason: "\x1b[31m", Last: before(time.Hour)},
 		},
 	}
 	want := `topic       t
@@ -85,6 +99,7 @@ topic id    bafytopic
 state       behind
 reason      the last exchange with 1 of 2 connected replicas failed: …bbbbbbbb
             closed the stream before it had answered
+last error  …aaaaaaaa: the stream was reset
 events      12
 pending     3
 heads hash  00ff
@@ -98,9 +113,19 @@ bafymissing1  noticed 12s ago
 bafymissing2  noticed just now
   nobody was asked yet
 
-REPLICA    STATE    LAST IN SYNC  HEADS HASH
-…aaaaaaaa  in sync  3s ago        00ff
-…bbbbbbbb  differs  never         unknown
+TRIED IN VAIN  2m ago
+connected peers: 2 of 2 have the topic
+  asked …bbbbbbbb: an event with links that are not integrated came before them,
+    and that is a long story
+archives: 0 found
+
+REPLICA    STATE                              LAST IN SYNC  HEADS HASH
+…aaaaaaaa  in sync, paused, fetching from it  3s ago        00ff
+…bbbbbbbb  unproven                           never         unknown
+
+OFFENDERS (2)
+…bbbbbbbb  2 times, last 1s ago: claims heads that it does not serve
+…aaaaaaaa  once, 1h ago: "\x1b[31m"
 `
 	if got := string(appendTopicStatus(nil, s, now)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -121,21 +146,27 @@ func TestLongTopicStatus(t *testing.T) {
 }
 
 func TestPeerTable(t *testing.T) {
+	now := time.Unix(1e9, 0)
 	peers := []api.Peer{
 		{Peer: "12D3KooWAAAAAAAAaaaaaaaa", Addrs: []string{"/ip4/127.0.0.1/tcp/1"}, Direction: "inbound", LatencyMS: 3, Topics: 1},
-		{Peer: "12D3KooWBBBBBBBBbbbbbbbb", Addrs: []string{"/ip4/127.0.0.1/tcp/2", "/ip4/127.0.0.1/udp/2/quic-v1"}, Direction: "outbound"},
+		{
+			Peer: "12D3KooWBBBBBBBBbbbbbbbb", Addrs: []string{"/ip4/127.0.0.1/tcp/2", "/ip4/127.0.0.1/udp/2/quic-v1"}, Direction: "outbound",
+			Offences: 3, LastOffence: "bad witness", LastOffenceTime: api.Time{Time: now.Add(-time.Hour)},
+		},
 	}
-	table := peerTable(peers).fit(peers)
-	got := table.appendHeader(nil)
-	for _, p := range peers {
-		got = table.appendRow(got, p)
+	var out bytes.Buffer
+	if err := (&app{stdout: &out, output: formatTable}).printPeers(peers, now); err != nil {
+		t.Fatal(err)
 	}
 	want := `PEER       DIRECTION  LATENCY  TOPICS  ADDRESS
 …aaaaaaaa  inbound    3 ms     1       /ip4/127.0.0.1/tcp/1
 …bbbbbbbb  outbound   -        0       /ip4/127.0.0.1/tcp/2 and 1 more
+
+OFFENDERS (1)
+…bbbbbbbb  3 times, last 1h ago: bad witness
 `
-	if string(got) != want {
-		t.Errorf("got\n%swant\n%s", got, want)
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }
 

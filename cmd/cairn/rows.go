@@ -57,7 +57,7 @@ func eventFields(e *api.Event) []field {
 
 func topicTable() table[api.Topic] {
 	return table[api.Topic]{
-		{"TOPIC", 0, func(t *api.Topic) string { return t.Topic }},
+		{"TOPIC", 0, func(t *api.Topic) string { return dash(t.Topic) }},
 		{"STATE", 0, func(t *api.Topic) string { return t.State }},
 		{"JOINED", 0, func(t *api.Topic) string { return yesNo(t.Joined) }},
 		{"EVENTS", 0, func(t *api.Topic) string { return strconv.FormatUint(t.Events, 10) }},
@@ -73,12 +73,16 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-func peerTable(peers []api.Peer) table[api.Peer] {
+// shortPeersOf is shortPeers for rows.
+func shortPeersOf(peers []api.Peer) func(string) string {
 	ids := make([]string, len(peers))
 	for i, p := range peers {
 		ids[i] = p.Peer
 	}
-	short := shortPeers(ids)
+	return shortPeers(ids)
+}
+
+func peerTable(short func(string) string) table[api.Peer] {
 	return table[api.Peer]{
 		{"PEER", 0, func(p *api.Peer) string { return short(p.Peer) }},
 		{"DIRECTION", 0, func(p *api.Peer) string { return p.Direction }},

@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 
@@ -186,6 +187,9 @@ func readTopic(no topicNo, records, states, heads *scan) (types.TopicInfo, error
 		return types.TopicInfo{}, err
 	}
 	g, err := types.DecodeGenesis(genesis)
+	if errors.Is(err, types.ErrUnsupported) { // this release stores none
+		return types.TopicInfo{}, fmt.Errorf("%w: topic %d: %w", types.ErrNewerFormat, no, err)
+	}
 	if err != nil {
 		return types.TopicInfo{}, corrupt("genesis of topic %d: %v", no, err)
 	}

@@ -392,14 +392,18 @@ func (x *GetStatusResponse) GetPublicKey() []byte {
 }
 
 type Peer struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
-	Addrs         []string               `protobuf:"bytes,2,rep,name=addrs,proto3" json:"addrs,omitempty"`
-	Direction     string                 `protobuf:"bytes,3,opt,name=direction,proto3" json:"direction,omitempty"` // inbound or outbound
-	Latency       *durationpb.Duration   `protobuf:"bytes,4,opt,name=latency,proto3" json:"latency,omitempty"`     // round trip; 0 while unknown
-	Topics        uint64                 `protobuf:"varint,5,opt,name=topics,proto3" json:"topics,omitempty"`      // replicated by both, as far as is known
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Peer      string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	Addrs     []string               `protobuf:"bytes,2,rep,name=addrs,proto3" json:"addrs,omitempty"`
+	Direction string                 `protobuf:"bytes,3,opt,name=direction,proto3" json:"direction,omitempty"` // inbound or outbound
+	Latency   *durationpb.Duration   `protobuf:"bytes,4,opt,name=latency,proto3" json:"latency,omitempty"`     // round trip; 0 while unknown
+	Topics    uint64                 `protobuf:"varint,5,opt,name=topics,proto3" json:"topics,omitempty"`      // replicated by both, as far as is known
+	// How often it did what no correct peer does, what it did last, and when.
+	Offences        uint64                 `protobuf:"varint,6,opt,name=offences,proto3" json:"offences,omitempty"`
+	LastOffence     string                 `protobuf:"bytes,7,opt,name=last_offence,json=lastOffence,proto3" json:"last_offence,omitempty"`               // for people; empty without offences
+	LastOffenceTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_offence_time,json=lastOffenceTime,proto3" json:"last_offence_time,omitempty"` // absent without offences
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Peer) Reset() {
@@ -465,6 +469,27 @@ func (x *Peer) GetTopics() uint64 {
 		return x.Topics
 	}
 	return 0
+}
+
+func (x *Peer) GetOffences() uint64 {
+	if x != nil {
+		return x.Offences
+	}
+	return 0
+}
+
+func (x *Peer) GetLastOffence() string {
+	if x != nil {
+		return x.LastOffence
+	}
+	return ""
+}
+
+func (x *Peer) GetLastOffenceTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastOffenceTime
+	}
+	return nil
 }
 
 type ListPeersRequest struct {
@@ -627,10 +652,11 @@ func (*ConnectPeerResponse) Descriptor() ([]byte, []int) {
 	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{9}
 }
 
-// Topic is a topic that the node holds.
+// Topic is a topic that the node holds, or one that it knows of and that is
+// unsupported.
 type Topic struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"` // its name
+	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"` // its name; empty: unsupported, so nobody here can tell
 	TopicId       string                 `protobuf:"bytes,2,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
 	Joined        bool                   `protobuf:"varint,3,opt,name=joined,proto3" json:"joined,omitempty"` // false after leaving: its events stay
 	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
@@ -1194,17 +1220,26 @@ func (x *GetHeadsResponse) GetEvents() uint64 {
 
 // TopicStatus explains where a topic stands.
 type TopicStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	TopicId       string                 `protobuf:"bytes,2,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
-	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`   // synced, syncing, behind, stalled, alone, paused or unsupported
-	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // for people
-	Events        uint64                 `protobuf:"varint,5,opt,name=events,proto3" json:"events,omitempty"`
-	Heads         []string               `protobuf:"bytes,6,rep,name=heads,proto3" json:"heads,omitempty"`
-	HeadsHash     string                 `protobuf:"bytes,7,opt,name=heads_hash,json=headsHash,proto3" json:"heads_hash,omitempty"`
-	Pending       uint64                 `protobuf:"varint,8,opt,name=pending,proto3" json:"pending,omitempty"` // events from gossip whose links are not here yet
-	Missing       []*TopicStatus_Missing `protobuf:"bytes,9,rep,name=missing,proto3" json:"missing,omitempty"`
-	Peers         []*TopicStatus_Replica `protobuf:"bytes,10,rep,name=peers,proto3" json:"peers,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Topic     string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"` // its name; empty: unsupported
+	TopicId   string                 `protobuf:"bytes,2,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
+	State     string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`   // synced, syncing, behind, stalled, alone, paused or unsupported
+	Reason    string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // for people
+	Events    uint64                 `protobuf:"varint,5,opt,name=events,proto3" json:"events,omitempty"`
+	Heads     []string               `protobuf:"bytes,6,rep,name=heads,proto3" json:"heads,omitempty"`
+	HeadsHash string                 `protobuf:"bytes,7,opt,name=heads_hash,json=headsHash,proto3" json:"heads_hash,omitempty"`
+	Pending   uint64                 `protobuf:"varint,8,opt,name=pending,proto3" json:"pending,omitempty"` // events from gossip whose links are not here yet
+	Missing   []*TopicStatus_Missing `protobuf:"bytes,9,rep,name=missing,proto3" json:"missing,omitempty"`
+	Peers     []*TopicStatus_Replica `protobuf:"bytes,10,rep,name=peers,proto3" json:"peers,omitempty"`
+	Fetching  string                 `protobuf:"bytes,11,opt,name=fetching,proto3" json:"fetching,omitempty"`                    // the peer that it is being fetched from; empty: none
+	LastError string                 `protobuf:"bytes,12,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"` // of the last exchange that failed, until one succeeds
+	// The steps of the last search beyond the connected replicas, if nobody helped:
+	// "connected peers", "providers", "flood" and "archives".
+	Rungs   []*TopicStatus_Rung    `protobuf:"bytes,13,rep,name=rungs,proto3" json:"rungs,omitempty"`
+	Climbed *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=climbed,proto3" json:"climbed,omitempty"` // when that search ended; absent without rungs
+	// Who broke the protocol, of its replicas and of those who did it about this
+	// topic; the last one first.
+	Offenders     []*TopicStatus_Offender `protobuf:"bytes,15,rep,name=offenders,proto3" json:"offenders,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1305,6 +1340,41 @@ func (x *TopicStatus) GetMissing() []*TopicStatus_Missing {
 func (x *TopicStatus) GetPeers() []*TopicStatus_Replica {
 	if x != nil {
 		return x.Peers
+	}
+	return nil
+}
+
+func (x *TopicStatus) GetFetching() string {
+	if x != nil {
+		return x.Fetching
+	}
+	return ""
+}
+
+func (x *TopicStatus) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *TopicStatus) GetRungs() []*TopicStatus_Rung {
+	if x != nil {
+		return x.Rungs
+	}
+	return nil
+}
+
+func (x *TopicStatus) GetClimbed() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Climbed
+	}
+	return nil
+}
+
+func (x *TopicStatus) GetOffenders() []*TopicStatus_Offender {
+	if x != nil {
+		return x.Offenders
 	}
 	return nil
 }
@@ -2243,7 +2313,7 @@ func (x *TopicStatus_Missing) GetAsked() []*TopicStatus_Asked {
 	return nil
 }
 
-// Asked is a peer's answer to a request for a missing event.
+// Asked is a peer's answer to a request for what is missing.
 type TopicStatus_Asked struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
@@ -2303,6 +2373,8 @@ type TopicStatus_Replica struct {
 	InSync        bool                   `protobuf:"varint,2,opt,name=in_sync,json=inSync,proto3" json:"in_sync,omitempty"`
 	LastSync      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_sync,json=lastSync,proto3" json:"last_sync,omitempty"`    // absent: never
 	HeadsHash     string                 `protobuf:"bytes,4,opt,name=heads_hash,json=headsHash,proto3" json:"heads_hash,omitempty"` // empty: unknown
+	Paused        bool                   `protobuf:"varint,5,opt,name=paused,proto3" json:"paused,omitempty"`                       // it says that it takes nothing new
+	Unproven      bool                   `protobuf:"varint,6,opt,name=unproven,proto3" json:"unproven,omitempty"`                   // it claims heads that it does not serve
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2365,6 +2437,158 @@ func (x *TopicStatus_Replica) GetHeadsHash() string {
 	return ""
 }
 
+func (x *TopicStatus_Replica) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *TopicStatus_Replica) GetUnproven() bool {
+	if x != nil {
+		return x.Unproven
+	}
+	return false
+}
+
+// Rung is one step of a search, on which nobody helped.
+type TopicStatus_Rung struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Found         string                 `protobuf:"bytes,2,opt,name=found,proto3" json:"found,omitempty"` // what the search for peers gave, for people
+	Asked         []*TopicStatus_Asked   `protobuf:"bytes,3,rep,name=asked,proto3" json:"asked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopicStatus_Rung) Reset() {
+	*x = TopicStatus_Rung{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopicStatus_Rung) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopicStatus_Rung) ProtoMessage() {}
+
+func (x *TopicStatus_Rung) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopicStatus_Rung.ProtoReflect.Descriptor instead.
+func (*TopicStatus_Rung) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{21, 3}
+}
+
+func (x *TopicStatus_Rung) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TopicStatus_Rung) GetFound() string {
+	if x != nil {
+		return x.Found
+	}
+	return ""
+}
+
+func (x *TopicStatus_Rung) GetAsked() []*TopicStatus_Asked {
+	if x != nil {
+		return x.Asked
+	}
+	return nil
+}
+
+// Offender is a peer that did what no correct peer does.
+type TopicStatus_Offender struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	Count         uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`  // how often, in all topics
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // what it did last, for people
+	Last          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last,proto3" json:"last,omitempty"`
+	TopicId       string                 `protobuf:"bytes,5,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"` // the topic of it; empty: none in particular
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopicStatus_Offender) Reset() {
+	*x = TopicStatus_Offender{}
+	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopicStatus_Offender) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopicStatus_Offender) ProtoMessage() {}
+
+func (x *TopicStatus_Offender) ProtoReflect() protoreflect.Message {
+	mi := &file_cairn_v1_cairn_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopicStatus_Offender.ProtoReflect.Descriptor instead.
+func (*TopicStatus_Offender) Descriptor() ([]byte, []int) {
+	return file_cairn_v1_cairn_proto_rawDescGZIP(), []int{21, 4}
+}
+
+func (x *TopicStatus_Offender) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *TopicStatus_Offender) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *TopicStatus_Offender) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *TopicStatus_Offender) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *TopicStatus_Offender) GetTopicId() string {
+	if x != nil {
+		return x.TopicId
+	}
+	return ""
+}
+
 var File_cairn_v1_cairn_proto protoreflect.FileDescriptor
 
 const file_cairn_v1_cairn_proto_rawDesc = "" +
@@ -2398,13 +2622,16 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x06topics\x18\x06 \x01(\x04R\x06topics\x121\n" +
 	"\x06uptime\x18\a \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12\x1d\n" +
 	"\n" +
-	"public_key\x18\b \x01(\fR\tpublicKey\"\x9b\x01\n" +
+	"public_key\x18\b \x01(\fR\tpublicKey\"\xa2\x02\n" +
 	"\x04Peer\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x14\n" +
 	"\x05addrs\x18\x02 \x03(\tR\x05addrs\x12\x1c\n" +
 	"\tdirection\x18\x03 \x01(\tR\tdirection\x123\n" +
 	"\alatency\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\alatency\x12\x16\n" +
-	"\x06topics\x18\x05 \x01(\x04R\x06topics\"\x12\n" +
+	"\x06topics\x18\x05 \x01(\x04R\x06topics\x12\x1a\n" +
+	"\boffences\x18\x06 \x01(\x04R\boffences\x12!\n" +
+	"\flast_offence\x18\a \x01(\tR\vlastOffence\x12F\n" +
+	"\x11last_offence_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0flastOffenceTime\"\x12\n" +
 	"\x10ListPeersRequest\"9\n" +
 	"\x11ListPeersResponse\x12$\n" +
 	"\x05peers\x18\x01 \x03(\v2\x0e.cairn.v1.PeerR\x05peers\"(\n" +
@@ -2443,7 +2670,7 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x05heads\x18\x03 \x03(\tR\x05heads\x12\x1d\n" +
 	"\n" +
 	"heads_hash\x18\x04 \x01(\tR\theadsHash\x12\x16\n" +
-	"\x06events\x18\x05 \x01(\x04R\x06events\"\x8a\x05\n" +
+	"\x06events\x18\x05 \x01(\x04R\x06events\"\x9e\t\n" +
 	"\vTopicStatus\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x19\n" +
 	"\btopic_id\x18\x02 \x01(\tR\atopicId\x12\x14\n" +
@@ -2456,20 +2683,38 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\apending\x18\b \x01(\x04R\apending\x127\n" +
 	"\amissing\x18\t \x03(\v2\x1d.cairn.v1.TopicStatus.MissingR\amissing\x123\n" +
 	"\x05peers\x18\n" +
-	" \x03(\v2\x1d.cairn.v1.TopicStatus.ReplicaR\x05peers\x1a\x80\x01\n" +
+	" \x03(\v2\x1d.cairn.v1.TopicStatus.ReplicaR\x05peers\x12\x1a\n" +
+	"\bfetching\x18\v \x01(\tR\bfetching\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\f \x01(\tR\tlastError\x120\n" +
+	"\x05rungs\x18\r \x03(\v2\x1a.cairn.v1.TopicStatus.RungR\x05rungs\x124\n" +
+	"\aclimbed\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\aclimbed\x12<\n" +
+	"\toffenders\x18\x0f \x03(\v2\x1e.cairn.v1.TopicStatus.OffenderR\toffenders\x1a\x80\x01\n" +
 	"\aMissing\x12\x10\n" +
 	"\x03cid\x18\x01 \x01(\tR\x03cid\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x121\n" +
 	"\x05asked\x18\x03 \x03(\v2\x1b.cairn.v1.TopicStatus.AskedR\x05asked\x1a3\n" +
 	"\x05Asked\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x16\n" +
-	"\x06answer\x18\x02 \x01(\tR\x06answer\x1a\x8e\x01\n" +
+	"\x06answer\x18\x02 \x01(\tR\x06answer\x1a\xc2\x01\n" +
 	"\aReplica\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x17\n" +
 	"\ain_sync\x18\x02 \x01(\bR\x06inSync\x127\n" +
 	"\tlast_sync\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\blastSync\x12\x1d\n" +
 	"\n" +
-	"heads_hash\x18\x04 \x01(\tR\theadsHash\"-\n" +
+	"heads_hash\x18\x04 \x01(\tR\theadsHash\x12\x16\n" +
+	"\x06paused\x18\x05 \x01(\bR\x06paused\x12\x1a\n" +
+	"\bunproven\x18\x06 \x01(\bR\bunproven\x1ac\n" +
+	"\x04Rung\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05found\x18\x02 \x01(\tR\x05found\x121\n" +
+	"\x05asked\x18\x03 \x03(\v2\x1b.cairn.v1.TopicStatus.AskedR\x05asked\x1a\x97\x01\n" +
+	"\bOffender\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12.\n" +
+	"\x04last\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x19\n" +
+	"\btopic_id\x18\x05 \x01(\tR\atopicId\"-\n" +
 	"\x15GetTopicStatusRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\"G\n" +
 	"\x16GetTopicStatusResponse\x12-\n" +
@@ -2552,7 +2797,7 @@ func file_cairn_v1_cairn_proto_rawDescGZIP() []byte {
 	return file_cairn_v1_cairn_proto_rawDescData
 }
 
-var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_cairn_v1_cairn_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_cairn_v1_cairn_proto_goTypes = []any{
 	(*ErrorInfo)(nil),              // 0: cairn.v1.ErrorInfo
 	(*Event)(nil),                  // 1: cairn.v1.Event
@@ -2596,72 +2841,80 @@ var file_cairn_v1_cairn_proto_goTypes = []any{
 	(*TopicStatus_Missing)(nil),    // 39: cairn.v1.TopicStatus.Missing
 	(*TopicStatus_Asked)(nil),      // 40: cairn.v1.TopicStatus.Asked
 	(*TopicStatus_Replica)(nil),    // 41: cairn.v1.TopicStatus.Replica
-	(*timestamppb.Timestamp)(nil),  // 42: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 43: google.protobuf.Duration
+	(*TopicStatus_Rung)(nil),       // 42: cairn.v1.TopicStatus.Rung
+	(*TopicStatus_Offender)(nil),   // 43: cairn.v1.TopicStatus.Offender
+	(*timestamppb.Timestamp)(nil),  // 44: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 45: google.protobuf.Duration
 }
 var file_cairn_v1_cairn_proto_depIdxs = []int32{
-	42, // 0: cairn.v1.Event.time:type_name -> google.protobuf.Timestamp
-	43, // 1: cairn.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
-	43, // 2: cairn.v1.Peer.latency:type_name -> google.protobuf.Duration
-	5,  // 3: cairn.v1.ListPeersResponse.peers:type_name -> cairn.v1.Peer
-	10, // 4: cairn.v1.JoinTopicResponse.topic:type_name -> cairn.v1.Topic
-	10, // 5: cairn.v1.CreateTopicResponse.topic:type_name -> cairn.v1.Topic
-	10, // 6: cairn.v1.LeaveTopicResponse.topic:type_name -> cairn.v1.Topic
-	10, // 7: cairn.v1.ListTopicsResponse.topics:type_name -> cairn.v1.Topic
-	39, // 8: cairn.v1.TopicStatus.missing:type_name -> cairn.v1.TopicStatus.Missing
-	41, // 9: cairn.v1.TopicStatus.peers:type_name -> cairn.v1.TopicStatus.Replica
-	21, // 10: cairn.v1.GetTopicStatusResponse.status:type_name -> cairn.v1.TopicStatus
-	21, // 11: cairn.v1.WaitTopicResponse.status:type_name -> cairn.v1.TopicStatus
-	2,  // 12: cairn.v1.PublishRequest.events:type_name -> cairn.v1.Draft
-	2,  // 13: cairn.v1.PublishStreamRequest.events:type_name -> cairn.v1.Draft
-	1,  // 14: cairn.v1.GetEventResponse.event:type_name -> cairn.v1.Event
-	42, // 15: cairn.v1.Filter.since:type_name -> google.protobuf.Timestamp
-	42, // 16: cairn.v1.Filter.until:type_name -> google.protobuf.Timestamp
-	32, // 17: cairn.v1.ListEventsRequest.filter:type_name -> cairn.v1.Filter
-	1,  // 18: cairn.v1.ListEventsResponse.events:type_name -> cairn.v1.Event
-	32, // 19: cairn.v1.QueryRequest.filter:type_name -> cairn.v1.Filter
-	1,  // 20: cairn.v1.QueryResponse.events:type_name -> cairn.v1.Event
-	1,  // 21: cairn.v1.SubscribeResponse.event:type_name -> cairn.v1.Event
-	42, // 22: cairn.v1.TopicStatus.Missing.since:type_name -> google.protobuf.Timestamp
-	40, // 23: cairn.v1.TopicStatus.Missing.asked:type_name -> cairn.v1.TopicStatus.Asked
-	42, // 24: cairn.v1.TopicStatus.Replica.last_sync:type_name -> google.protobuf.Timestamp
-	3,  // 25: cairn.v1.NodeService.GetStatus:input_type -> cairn.v1.GetStatusRequest
-	6,  // 26: cairn.v1.NodeService.ListPeers:input_type -> cairn.v1.ListPeersRequest
-	8,  // 27: cairn.v1.NodeService.ConnectPeer:input_type -> cairn.v1.ConnectPeerRequest
-	11, // 28: cairn.v1.NodeService.JoinTopic:input_type -> cairn.v1.JoinTopicRequest
-	13, // 29: cairn.v1.NodeService.CreateTopic:input_type -> cairn.v1.CreateTopicRequest
-	15, // 30: cairn.v1.NodeService.LeaveTopic:input_type -> cairn.v1.LeaveTopicRequest
-	17, // 31: cairn.v1.NodeService.ListTopics:input_type -> cairn.v1.ListTopicsRequest
-	19, // 32: cairn.v1.NodeService.GetHeads:input_type -> cairn.v1.GetHeadsRequest
-	22, // 33: cairn.v1.NodeService.GetTopicStatus:input_type -> cairn.v1.GetTopicStatusRequest
-	24, // 34: cairn.v1.NodeService.WaitTopic:input_type -> cairn.v1.WaitTopicRequest
-	26, // 35: cairn.v1.NodeService.Publish:input_type -> cairn.v1.PublishRequest
-	28, // 36: cairn.v1.NodeService.PublishStream:input_type -> cairn.v1.PublishStreamRequest
-	30, // 37: cairn.v1.NodeService.GetEvent:input_type -> cairn.v1.GetEventRequest
-	33, // 38: cairn.v1.NodeService.ListEvents:input_type -> cairn.v1.ListEventsRequest
-	35, // 39: cairn.v1.NodeService.Query:input_type -> cairn.v1.QueryRequest
-	37, // 40: cairn.v1.NodeService.Subscribe:input_type -> cairn.v1.SubscribeRequest
-	4,  // 41: cairn.v1.NodeService.GetStatus:output_type -> cairn.v1.GetStatusResponse
-	7,  // 42: cairn.v1.NodeService.ListPeers:output_type -> cairn.v1.ListPeersResponse
-	9,  // 43: cairn.v1.NodeService.ConnectPeer:output_type -> cairn.v1.ConnectPeerResponse
-	12, // 44: cairn.v1.NodeService.JoinTopic:output_type -> cairn.v1.JoinTopicResponse
-	14, // 45: cairn.v1.NodeService.CreateTopic:output_type -> cairn.v1.CreateTopicResponse
-	16, // 46: cairn.v1.NodeService.LeaveTopic:output_type -> cairn.v1.LeaveTopicResponse
-	18, // 47: cairn.v1.NodeService.ListTopics:output_type -> cairn.v1.ListTopicsResponse
-	20, // 48: cairn.v1.NodeService.GetHeads:output_type -> cairn.v1.GetHeadsResponse
-	23, // 49: cairn.v1.NodeService.GetTopicStatus:output_type -> cairn.v1.GetTopicStatusResponse
-	25, // 50: cairn.v1.NodeService.WaitTopic:output_type -> cairn.v1.WaitTopicResponse
-	27, // 51: cairn.v1.NodeService.Publish:output_type -> cairn.v1.PublishResponse
-	29, // 52: cairn.v1.NodeService.PublishStream:output_type -> cairn.v1.PublishStreamResponse
-	31, // 53: cairn.v1.NodeService.GetEvent:output_type -> cairn.v1.GetEventResponse
-	34, // 54: cairn.v1.NodeService.ListEvents:output_type -> cairn.v1.ListEventsResponse
-	36, // 55: cairn.v1.NodeService.Query:output_type -> cairn.v1.QueryResponse
-	38, // 56: cairn.v1.NodeService.Subscribe:output_type -> cairn.v1.SubscribeResponse
-	41, // [41:57] is the sub-list for method output_type
-	25, // [25:41] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	44, // 0: cairn.v1.Event.time:type_name -> google.protobuf.Timestamp
+	45, // 1: cairn.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
+	45, // 2: cairn.v1.Peer.latency:type_name -> google.protobuf.Duration
+	44, // 3: cairn.v1.Peer.last_offence_time:type_name -> google.protobuf.Timestamp
+	5,  // 4: cairn.v1.ListPeersResponse.peers:type_name -> cairn.v1.Peer
+	10, // 5: cairn.v1.JoinTopicResponse.topic:type_name -> cairn.v1.Topic
+	10, // 6: cairn.v1.CreateTopicResponse.topic:type_name -> cairn.v1.Topic
+	10, // 7: cairn.v1.LeaveTopicResponse.topic:type_name -> cairn.v1.Topic
+	10, // 8: cairn.v1.ListTopicsResponse.topics:type_name -> cairn.v1.Topic
+	39, // 9: cairn.v1.TopicStatus.missing:type_name -> cairn.v1.TopicStatus.Missing
+	41, // 10: cairn.v1.TopicStatus.peers:type_name -> cairn.v1.TopicStatus.Replica
+	42, // 11: cairn.v1.TopicStatus.rungs:type_name -> cairn.v1.TopicStatus.Rung
+	44, // 12: cairn.v1.TopicStatus.climbed:type_name -> google.protobuf.Timestamp
+	43, // 13: cairn.v1.TopicStatus.offenders:type_name -> cairn.v1.TopicStatus.Offender
+	21, // 14: cairn.v1.GetTopicStatusResponse.status:type_name -> cairn.v1.TopicStatus
+	21, // 15: cairn.v1.WaitTopicResponse.status:type_name -> cairn.v1.TopicStatus
+	2,  // 16: cairn.v1.PublishRequest.events:type_name -> cairn.v1.Draft
+	2,  // 17: cairn.v1.PublishStreamRequest.events:type_name -> cairn.v1.Draft
+	1,  // 18: cairn.v1.GetEventResponse.event:type_name -> cairn.v1.Event
+	44, // 19: cairn.v1.Filter.since:type_name -> google.protobuf.Timestamp
+	44, // 20: cairn.v1.Filter.until:type_name -> google.protobuf.Timestamp
+	32, // 21: cairn.v1.ListEventsRequest.filter:type_name -> cairn.v1.Filter
+	1,  // 22: cairn.v1.ListEventsResponse.events:type_name -> cairn.v1.Event
+	32, // 23: cairn.v1.QueryRequest.filter:type_name -> cairn.v1.Filter
+	1,  // 24: cairn.v1.QueryResponse.events:type_name -> cairn.v1.Event
+	1,  // 25: cairn.v1.SubscribeResponse.event:type_name -> cairn.v1.Event
+	44, // 26: cairn.v1.TopicStatus.Missing.since:type_name -> google.protobuf.Timestamp
+	40, // 27: cairn.v1.TopicStatus.Missing.asked:type_name -> cairn.v1.TopicStatus.Asked
+	44, // 28: cairn.v1.TopicStatus.Replica.last_sync:type_name -> google.protobuf.Timestamp
+	40, // 29: cairn.v1.TopicStatus.Rung.asked:type_name -> cairn.v1.TopicStatus.Asked
+	44, // 30: cairn.v1.TopicStatus.Offender.last:type_name -> google.protobuf.Timestamp
+	3,  // 31: cairn.v1.NodeService.GetStatus:input_type -> cairn.v1.GetStatusRequest
+	6,  // 32: cairn.v1.NodeService.ListPeers:input_type -> cairn.v1.ListPeersRequest
+	8,  // 33: cairn.v1.NodeService.ConnectPeer:input_type -> cairn.v1.ConnectPeerRequest
+	11, // 34: cairn.v1.NodeService.JoinTopic:input_type -> cairn.v1.JoinTopicRequest
+	13, // 35: cairn.v1.NodeService.CreateTopic:input_type -> cairn.v1.CreateTopicRequest
+	15, // 36: cairn.v1.NodeService.LeaveTopic:input_type -> cairn.v1.LeaveTopicRequest
+	17, // 37: cairn.v1.NodeService.ListTopics:input_type -> cairn.v1.ListTopicsRequest
+	19, // 38: cairn.v1.NodeService.GetHeads:input_type -> cairn.v1.GetHeadsRequest
+	22, // 39: cairn.v1.NodeService.GetTopicStatus:input_type -> cairn.v1.GetTopicStatusRequest
+	24, // 40: cairn.v1.NodeService.WaitTopic:input_type -> cairn.v1.WaitTopicRequest
+	26, // 41: cairn.v1.NodeService.Publish:input_type -> cairn.v1.PublishRequest
+	28, // 42: cairn.v1.NodeService.PublishStream:input_type -> cairn.v1.PublishStreamRequest
+	30, // 43: cairn.v1.NodeService.GetEvent:input_type -> cairn.v1.GetEventRequest
+	33, // 44: cairn.v1.NodeService.ListEvents:input_type -> cairn.v1.ListEventsRequest
+	35, // 45: cairn.v1.NodeService.Query:input_type -> cairn.v1.QueryRequest
+	37, // 46: cairn.v1.NodeService.Subscribe:input_type -> cairn.v1.SubscribeRequest
+	4,  // 47: cairn.v1.NodeService.GetStatus:output_type -> cairn.v1.GetStatusResponse
+	7,  // 48: cairn.v1.NodeService.ListPeers:output_type -> cairn.v1.ListPeersResponse
+	9,  // 49: cairn.v1.NodeService.ConnectPeer:output_type -> cairn.v1.ConnectPeerResponse
+	12, // 50: cairn.v1.NodeService.JoinTopic:output_type -> cairn.v1.JoinTopicResponse
+	14, // 51: cairn.v1.NodeService.CreateTopic:output_type -> cairn.v1.CreateTopicResponse
+	16, // 52: cairn.v1.NodeService.LeaveTopic:output_type -> cairn.v1.LeaveTopicResponse
+	18, // 53: cairn.v1.NodeService.ListTopics:output_type -> cairn.v1.ListTopicsResponse
+	20, // 54: cairn.v1.NodeService.GetHeads:output_type -> cairn.v1.GetHeadsResponse
+	23, // 55: cairn.v1.NodeService.GetTopicStatus:output_type -> cairn.v1.GetTopicStatusResponse
+	25, // 56: cairn.v1.NodeService.WaitTopic:output_type -> cairn.v1.WaitTopicResponse
+	27, // 57: cairn.v1.NodeService.Publish:output_type -> cairn.v1.PublishResponse
+	29, // 58: cairn.v1.NodeService.PublishStream:output_type -> cairn.v1.PublishStreamResponse
+	31, // 59: cairn.v1.NodeService.GetEvent:output_type -> cairn.v1.GetEventResponse
+	34, // 60: cairn.v1.NodeService.ListEvents:output_type -> cairn.v1.ListEventsResponse
+	36, // 61: cairn.v1.NodeService.Query:output_type -> cairn.v1.QueryResponse
+	38, // 62: cairn.v1.NodeService.Subscribe:output_type -> cairn.v1.SubscribeResponse
+	47, // [47:63] is the sub-list for method output_type
+	31, // [31:47] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_cairn_v1_cairn_proto_init() }
@@ -2675,7 +2928,7 @@ func file_cairn_v1_cairn_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cairn_v1_cairn_proto_rawDesc), len(file_cairn_v1_cairn_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -88,11 +88,13 @@ type NodeServiceClient interface {
 	CreateTopic(context.Context, *v1.CreateTopicRequest) (*v1.CreateTopicResponse, error)
 	// LeaveTopic stops replicating a topic, durably. Its events stay.
 	LeaveTopic(context.Context, *v1.LeaveTopicRequest) (*v1.LeaveTopicResponse, error)
-	// ListTopics lists the topics that the node holds, joined or left, by name.
+	// ListTopics lists the topics that the node holds, joined or left, by name,
+	// then the unsupported ones that it knows of, by id.
 	ListTopics(context.Context, *v1.ListTopicsRequest) (*v1.ListTopicsResponse, error)
 	// GetHeads returns a topic's heads.
 	GetHeads(context.Context, *v1.GetHeadsRequest) (*v1.GetHeadsResponse, error)
-	// GetTopicStatus says whether a topic is in sync, and if not, why.
+	// GetTopicStatus says whether a topic is in sync, and if not, why. It answers
+	// for unsupported topics too.
 	GetTopicStatus(context.Context, *v1.GetTopicStatusRequest) (*v1.GetTopicStatusResponse, error)
 	// WaitTopic returns once a topic satisfies the request, or fails at its
 	// deadline.
@@ -399,11 +401,13 @@ type NodeServiceHandler interface {
 	CreateTopic(context.Context, *v1.CreateTopicRequest) (*v1.CreateTopicResponse, error)
 	// LeaveTopic stops replicating a topic, durably. Its events stay.
 	LeaveTopic(context.Context, *v1.LeaveTopicRequest) (*v1.LeaveTopicResponse, error)
-	// ListTopics lists the topics that the node holds, joined or left, by name.
+	// ListTopics lists the topics that the node holds, joined or left, by name,
+	// then the unsupported ones that it knows of, by id.
 	ListTopics(context.Context, *v1.ListTopicsRequest) (*v1.ListTopicsResponse, error)
 	// GetHeads returns a topic's heads.
 	GetHeads(context.Context, *v1.GetHeadsRequest) (*v1.GetHeadsResponse, error)
-	// GetTopicStatus says whether a topic is in sync, and if not, why.
+	// GetTopicStatus says whether a topic is in sync, and if not, why. It answers
+	// for unsupported topics too.
 	GetTopicStatus(context.Context, *v1.GetTopicStatusRequest) (*v1.GetTopicStatusResponse, error)
 	// WaitTopic returns once a topic satisfies the request, or fails at its
 	// deadline.
