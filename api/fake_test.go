@@ -19,9 +19,18 @@ type fake struct {
 	publish   func(ctx context.Context, topic string, drafts []Draft) ([]string, error)
 	subscribe func(ctx context.Context) iter.Seq2[Delivery, error]
 	query     func(ctx context.Context, q Query) iter.Seq2[Event, error]
+
+	topicStatus func(ctx context.Context) (*TopicStatus, error)
+	peers       func(ctx context.Context) ([]Peer, error)
 }
 
 func (f *fake) Status(ctx context.Context) (*Status, error) { return f.status(ctx) }
+
+func (f *fake) Peers(ctx context.Context) ([]Peer, error) { return f.peers(ctx) }
+
+func (f *fake) TopicStatus(ctx context.Context, _ string) (*TopicStatus, error) {
+	return f.topicStatus(ctx)
+}
 
 func (f *fake) Wait(ctx context.Context, _ string, _ Until) (*TopicStatus, error) { return f.wait(ctx) }
 

@@ -66,7 +66,7 @@ type TopicStatus struct {
 	Missing   []Missing  `json:"missing"`
 	Peers     []Replica  `json:"peers"`      // its connected replicas
 	Fetching  string     `json:"fetching"`   // whom it is being fetched from; empty: nobody
-	LastError string     `json:"last_error"` // of the last exchange that failed, until one succeeds
+	LastError string     `json:"last_error"` // of the last exchange that failed; empty once one with that peer succeeds
 	Rungs     []Rung     `json:"rungs"`      // of the last climb of the fetch ladder, if nobody helped
 	Climbed   Time       `json:"climbed"`    // when that ended; zero without Rungs
 	Offenders []Offender `json:"offenders"`  // of its replicas, and of who broke the protocol about it; last first

@@ -180,7 +180,7 @@ func (n *Node) openHost() error {
 
 func (n *Node) openParts() error {
 	var err error
-	gossiping := gossip.Config{
+	n.gossip, err = gossip.Open(n.running, gossip.Config{
 		Host:    n.host,
 		Key:     n.key,
 		Network: n.cfg.Network,
@@ -189,11 +189,9 @@ func (n *Node) openParts() error {
 		Verify:  n.verifier.check,
 		Log:     n.cfg.Log,
 		Tracer:  n.metrics.gossipsub,
-	}
-	if n.cfg.Replicate == All {
-		gossiping.Unsupported = n.unsupported.heard
-	}
-	n.gossip, err = gossip.Open(n.running, gossiping)
+
+		Unsupported: n.heardUnsupported,
+	})
 	if err != nil {
 		return fmt.Errorf("open gossip: %w", err)
 	}

@@ -41,7 +41,7 @@ type Status struct {
 	Missing   []Missing
 	Peers     []PeerStatus // its connected replicas, by id
 	Fetching  types.PeerID // whom it is being fetched from; empty: nobody
-	LastError string       // of the last exchange that failed, until one succeeds
+	LastError string       // of the last exchange that failed, until one with that peer succeeds or it goes and another does
 	Rungs     []Rung       // of the last climb of the fetch ladder, if nobody helped, in their order
 	Climbed   time.Time    // when that climb ended; zero without Rungs
 	Offenders []Offender   // among its replicas, and those who broke the protocol about it; last first

@@ -100,6 +100,14 @@ func (u *unsupported) len() int {
 	return len(u.topics)
 }
 
+// heardUnsupported notes a topic that gossip told of, if it would be taken up
+// were it not unsupported.
+func (n *Node) heardUnsupported(id types.TopicID, why *types.UnsupportedError) {
+	if n.cfg.Replicate == All {
+		n.unsupported.heard(id, why)
+	}
+}
+
 // unsupportedBy notes a topic that could not be joined for err, if that is so
 // because it is unsupported.
 func (n *Node) unsupportedBy(id types.TopicID, err error) {

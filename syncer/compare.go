@@ -63,7 +63,7 @@ func (s *Syncer) conclude(r *replica, o outcome, err error, now time.Time) {
 			t.trouble = new(trouble)
 		}
 		r.said = err.Error()
-		t.trouble.lastError = fmt.Sprintf("%s: %v", r.peer.id, err)
+		t.trouble.lastError, t.trouble.failed = r.failure(), r.peer.id
 		s.askOthers(t, r, now)
 		r.failedHere = isLocal(err)
 		if t.helpless() {
@@ -95,8 +95,7 @@ func (s *Syncer) conclude(r *replica, o outcome, err error, now time.Time) {
 		s.compareAt(r, now.Add(s.iv.Compare))
 		return
 	default:
-		r.failures, r.notBefore, r.lastSync = 0, time.Time{}, now
-		t.ladder.helped(t)
+		r.synced(now)
 		if hint && o == outcomeSettled { // it has nothing that this node had not
 			s.askOthers(t, r, now)
 		}
@@ -261,7 +260,9 @@ func (s *Syncer) settle(r *replica, claim headsClaim) {
 	s.mu.Lock()
 	r.settled = claim.hash
 	if t := r.topic.trouble; t != nil {
-		t.lastError = ""
+		if t.failed == r.peer.id || s.peers[t.failed] == nil {
+			t.lastError = ""
+		}
 		t.dropAnswers(r.peer.id)
 	}
 	s.mu.Unlock()

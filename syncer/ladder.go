@@ -114,6 +114,8 @@ func (s *Syncer) climb(ctx context.Context, topic types.TopicID, rungs []rung, t
 		switch {
 		case err != nil:
 			r.Found = err.Error()
+		case len(found) == 0:
+			r.Found = "none found"
 		case len(r.Asked) == 0:
 			r.Found = fmt.Sprintf("%d found, none that was not asked", len(found))
 		default:

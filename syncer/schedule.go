@@ -242,7 +242,8 @@ func (s *Syncer) learned(from types.PeerID, id types.TopicID, heads *types.Hash,
 	}
 	now := time.Now()
 	if r.heads == t.heads {
-		r.settled, r.lastSync = r.heads, now
+		r.settled = r.heads
+		r.synced(now)
 	}
 	if !r.inSync() {
 		s.compareAt(r, later(now, r.asked.Add(gap)))

@@ -34,7 +34,8 @@ type topic struct {
 type trouble struct {
 	claims    map[cid.Cid]*claim
 	lastError string
-	rungs     []Rung // of the last climb, if it failed
+	failed    types.PeerID // whom it was with
+	rungs     []Rung       // of the last climb, if it failed
 	climbed   time.Time
 }
 
@@ -73,6 +74,22 @@ type replica struct {
 
 // inSync reports whether all that the peer last claimed is integrated here.
 func (r *replica) inSync() bool { return r.held && !r.lastSync.IsZero() && r.heads == r.settled }
+
+// synced notes that all that the peer claims was found to be integrated here, so
+// that nothing of what failed before matters any more.
+func (r *replica) synced(now time.Time) {
+	r.lastSync = now
+	r.failures, r.notBefore, r.unproven, r.failedHere, r.said = 0, time.Time{}, false, false, ""
+	r.topic.ladder.helped(r.topic)
+}
+
+// failure says why the last comparison failed, for people; empty: it did not.
+func (r *replica) failure() string {
+	if r.said == "" {
+		return ""
+	}
+	return r.peer.id.String() + ": " + r.said
+}
 
 // confirmedSync is when the peer's copy was last found in sync: by itself, or as
 // one of those that did not change since.

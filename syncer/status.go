@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ type TopicStatus struct {
 	Fetching  types.PeerID // whom the topic is being fetched from; empty: no one
 	Missing   []Missing    // what replicas claim and have not served, oldest first
 	Offenders []Offence    // of its replicas, and of who broke the protocol in this topic or before naming one; last first
-	LastError string       // of the last exchange that failed, until one succeeds
+	LastError string       // of the last exchange that failed, until one with that peer succeeds or it goes and another does
 	Rungs     []Rung       // of the last climb of the fetch ladder, if nobody helped
 	Climbed   time.Time    // when that was; zero without Rungs
 }
@@ -184,6 +185,7 @@ func (t *topic) status() TopicStatus {
 // holds s.mu.
 func (s *Syncer) judge(t *topic, st TopicStatus) (State, string) {
 	var in, trying, failing, unproven, paused int
+	var failure, doubt string // of one of those failing, and unproven
 	for _, r := range t.replicas {
 		switch {
 		case !r.held:
@@ -191,10 +193,12 @@ func (s *Syncer) judge(t *topic, st TopicStatus) (State, string) {
 			paused++
 		case r.unproven:
 			unproven++
+			doubt = max(doubt, r.failure())
 		case r.inSync():
 			in++
 		case r.failures > 0:
 			failing++
+			failure = max(failure, r.failure())
 		default:
 			trying++
 		}
@@ -206,7 +210,7 @@ func (s *Syncer) judge(t *topic, st TopicStatus) (State, string) {
 	case trying > 0:
 		return StateBehind, fmt.Sprintf("%d of %d connected replicas have something new%s", trying, len(st.Replicas), rest)
 	case failing > 0 && in > 0:
-		return StateBehind, fmt.Sprintf("the last exchange with %d of %d connected replicas failed: %s", failing, len(st.Replicas), st.LastError)
+		return StateBehind, fmt.Sprintf("the last exchange with %d of %d connected replicas failed: %s", failing, len(st.Replicas), failure)
 	case in > 0:
 		if n := s.newcomers(); n > 0 {
 			return StateSyncing, fmt.Sprintf("comparing with %d newly connected peers", n)
@@ -215,7 +219,7 @@ func (s *Syncer) judge(t *topic, st TopicStatus) (State, string) {
 	case failing+unproven > 0 && t.ladder.stalled:
 		return StateStalled, "nobody gave what is missing; tried " + rungNames(st.Rungs)
 	case failing+unproven > 0:
-		return StateBehind, fmt.Sprintf("none of %d connected replicas gave what is missing, looking for others: %s", len(st.Replicas), st.LastError)
+		return StateBehind, fmt.Sprintf("none of %d connected replicas gave what is missing, looking for others: %s", len(st.Replicas), cmp.Or(failure, doubt))
 	case s.newcomers() > 0:
 		return StateSyncing, fmt.Sprintf("comparing with %d newly connected peers", s.newcomers())
 	case t.ladder.hinted != 0 && t.ladder.stalled:

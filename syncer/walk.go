@@ -251,7 +251,7 @@ func (w *walk) take(leaves []leaf) error {
 			r.settled = l.heads
 		}
 		if l.heads == r.settled {
-			r.lastSync = now
+			r.synced(now)
 			continue
 		}
 		w.s.compareAt(r, now)
@@ -281,7 +281,8 @@ func (w *walk) equal(p trie.Prefix) {
 			w.s.compareAt(r, now.Add(w.s.iv.Compare))
 			continue
 		}
-		r.heads, r.settled, r.lastSync = t.heads, t.heads, now
+		r.heads, r.settled = t.heads, t.heads
+		r.synced(now)
 	}
 }
 

@@ -25,10 +25,10 @@ import (
 // relays a topic without knowing its genesis cannot tell its writers or its
 // rules, so such a message, when it carried no genesis, is ignored here.
 type validator struct {
-	shards   uint64
-	local    broadcaster.Local
-	check    func(context.Context, []*types.Event) []error
-	log      *slog.Logger
+	shards uint64
+	local  broadcaster.Local
+	check  func(context.Context, []*types.Event) []error
+	log    *slog.Logger
 
 	unsupported func(types.TopicID, *types.UnsupportedError) // nil: nobody is told
 

@@ -120,6 +120,12 @@ func TestUnsupportedIgnored(t *testing.T) {
 			raw[offset] = 7 // array of 6, then rules, then mode
 			local := broadcastertest.NewWantingNode()
 			v := newTestValidator(t, local)
+			var told types.TopicID
+			v.unsupported = func(id types.TopicID, why *types.UnsupportedError) {
+				if told = id; (why.Rules != types.Rules1) != (name == "rule set") {
+					t.Errorf("told that rule set %d, mode %d is unknown", why.Rules, why.Mode)
+				}
+			}
 			data := sealed(t, key, number{1, 1}, broadcastertest.Announce(g, e), func(m *message) {
 				m.genesis, m.topic = raw, types.SumCID(raw)
 				m.events[0].Body = []byte("body of a later release")
@@ -130,7 +136,10 @@ func TestUnsupportedIgnored(t *testing.T) {
 				t.Errorf("verdict %v", r)
 			}
 			if len(local.Messages()) != 0 {
-				t.Error("the node was told of it")
+				t.Error("the node was handed it")
+			}
+			if told != types.SumCID(raw) {
+				t.Errorf("told of %s", told)
 			}
 		})
 	}

@@ -125,6 +125,12 @@ func startNode(t *testing.T) testNode {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveTestNode(t, n)
+}
+
+// serveTestNode serves the API of a node until the test ends, and closes it.
+func serveTestNode(t *testing.T, n *node.Node) testNode {
+	t.Helper()
 	l, err := api.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -147,13 +153,30 @@ func startNode(t *testing.T) testNode {
 // cairn runs a command line that must succeed and returns its stdout.
 func (n testNode) cairn(t *testing.T, args ...string) string {
 	t.Helper()
-	var stdout, stderr bytes.Buffer
+	code, stdout, stderr := n.run(args)
+	if code != exitOK {
+		t.Fatalf("cairn %q: exit code %d: %s", args, code, stderr)
+	}
+	return stdout
+}
+
+// fails runs a command line that must not succeed and returns its exit code and
+// its stderr.
+func (n testNode) fails(t *testing.T, args ...string) (code int, stderr string) {
+	t.Helper()
+	code, _, stderr = n.run(args)
+	if code == exitOK {
+		t.Errorf("cairn %q succeeded", args)
+	}
+	return code, stderr
+}
+
+func (n testNode) run(args []string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
 	args = append([]string{"--timeout", "20s"}, args...)
 	getenv := func(name string) string { return map[string]string{"CAIRN_API": n.api}[name] }
-	if code := run(args, strings.NewReader("a\n<b>\n"), &stdout, &stderr, getenv); code != exitOK {
-		t.Fatalf("cairn %q: exit code %d: %s", args, code, stderr.String())
-	}
-	return stdout.String()
+	code = run(args, strings.NewReader("a\n<b>\n"), &out, &errs, getenv)
+	return code, out.String(), errs.String()
 }
 
 // wantShape fails the test unless text is JSON of exactly the shape T: it must

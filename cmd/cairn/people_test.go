@@ -86,7 +86,7 @@ func TestTopicStatusText(t *testing.T) {
 			{Name: "connected peers", Found: "2 of 2 have the topic", Asked: []api.Asked{
 				{Peer: b, Answer: "an event with links that are not integrated came before them, and that is a long story"},
 			}},
-			{Name: "archives", Found: "0 found"},
+			{Name: "archives", Found: "none found"},
 		},
 		Climbed: before(2 * time.Minute),
 		Offenders: []api.Offender{
@@ -117,7 +117,7 @@ TRIED IN VAIN  2m ago
 connected peers: 2 of 2 have the topic
   asked …bbbbbbbb: an event with links that are not integrated came before them,
     and that is a long story
-archives: 0 found
+archives: none found
 
 REPLICA    STATE                              LAST IN SYNC  HEADS HASH
 …aaaaaaaa  in sync, paused, fetching from it  3s ago        00ff

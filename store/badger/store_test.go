@@ -55,6 +55,34 @@ func setFormat(t *testing.T, dir string, version uint64, network string) {
 	}
 }
 
+// TestTopicOfLaterRules: a topic that this release could not have stored shows
+// that a later one wrote the database, not that it is damaged.
+func TestTopicOfLaterRules(t *testing.T) {
+	s, err := Open(t.TempDir(), Options{Network: "test", MinFree: NoMinFree})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // nothing depends on it
+	g, err := types.NewOpen("topic")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.JoinTopic(g); err != nil {
+		t.Fatal(err)
+	}
+	ruleSet2 := []byte{0x82, 2, 0}
+	if err := s.submit(func(tx) ([]write, error) {
+		return []write{{key: topicKey(kindTopic, 1, 0), value: encodeTopic(true, ruleSet2)}}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range s.Topics() {
+		if !errors.Is(err, types.ErrNewerFormat) || errors.Is(err, types.ErrCorrupt) {
+			t.Errorf("list topics: %v", err)
+		}
+	}
+}
+
 func TestNewerFormat(t *testing.T) {
 	dir := filled(t, 10)
 	setFormat(t, dir, formatVersion+1, "test")

@@ -1231,8 +1231,9 @@ type TopicStatus struct {
 	Pending   uint64                 `protobuf:"varint,8,opt,name=pending,proto3" json:"pending,omitempty"` // events from gossip whose links are not here yet
 	Missing   []*TopicStatus_Missing `protobuf:"bytes,9,rep,name=missing,proto3" json:"missing,omitempty"`
 	Peers     []*TopicStatus_Replica `protobuf:"bytes,10,rep,name=peers,proto3" json:"peers,omitempty"`
-	Fetching  string                 `protobuf:"bytes,11,opt,name=fetching,proto3" json:"fetching,omitempty"`                    // the peer that it is being fetched from; empty: none
-	LastError string                 `protobuf:"bytes,12,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"` // of the last exchange that failed, until one succeeds
+	Fetching  string                 `protobuf:"bytes,11,opt,name=fetching,proto3" json:"fetching,omitempty"` // the peer that it is being fetched from; empty: none
+	// Of the last exchange that failed; empty once one with that peer succeeds.
+	LastError string `protobuf:"bytes,12,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
 	// The steps of the last search beyond the connected replicas, if nobody helped:
 	// "connected peers", "providers", "flood" and "archives".
 	Rungs   []*TopicStatus_Rung    `protobuf:"bytes,13,rep,name=rungs,proto3" json:"rungs,omitempty"`
