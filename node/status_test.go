@@ -3,13 +3,20 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pubsubpb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/cairn-p2p/cairn/broadcaster/gossip"
+	"github.com/cairn-p2p/cairn/broadcaster/gossip/pb"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -228,5 +235,61 @@ func TestUnsupportedByGossip(t *testing.T) {
 		if noted := len(n.Unsupported()) > 0; noted != (replicate == All) {
 			t.Errorf("replicate %d: noted what gossip tells of: %t", replicate, noted)
 		}
+	}
+}
+
+// TestGossipOfLaterRules: a message of a topic of rule set 2, as a later release
+// sends it, names the topic at a node that replicates all.
+func TestGossipOfLaterRules(t *testing.T) {
+	cfg := loopback("")
+	cfg.Replicate = All
+	n, other := open(t, cfg), open(t, loopback(""))
+	connect(t, n, other)
+	h, err := libp2p.New(libp2p.NoListenAddrs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close() //nolint:errcheck // nothing depends on it
+	ps, err := pubsub.NewGossipSub(t.Context(), h, pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
+		pubsub.WithMessageIdFn(func(m *pubsubpb.Message) string { return string(m.GetData()) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ruleSet2 := []byte{0x82, 2, 0}
+	id := types.SumCID(ruleSet2)
+	shard, err := ps.Join(fmt.Sprintf("/cairn/1/%s/%d/%d", DefaultNetwork, gossip.DefaultShards, types.Shard(id, gossip.DefaultShards)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shard.Relay(); err != nil { // a mesh is made for those who take part alone
+		t.Fatal(err)
+	}
+	info, err := parsePeer(n.Addrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Connect(t.Context(), *info); err != nil {
+		t.Fatal(err)
+	}
+	number := uint64(0)
+	announce := func() {
+		number++ // a message that was seen is not looked at again
+		b, err := proto.Marshal(&pb.Message{
+			Topic: id.Bytes(), Genesis: ruleSet2, Announcer: make([]byte, 32), Start: 1, Sequence: number,
+			HeadsHash: make([]byte, 32), Signature: make([]byte, 64),
+		})
+		if err == nil {
+			err = shard.Publish(t.Context(), b, pubsub.WithReadiness(pubsub.MinTopicSize(1)))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	appendUntil(t, join(t, other, "marker"), join(t, n, "marker"), func() bool {
+		announce()
+		return len(n.Unsupported()) > 0
+	})
+	if u, ok := n.FindUnsupported("id:" + id.String()); !ok || u.Rules.Rules != 2 {
+		t.Errorf("unsupported topics %+v", n.Unsupported())
 	}
 }
