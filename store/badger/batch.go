@@ -29,13 +29,18 @@ func (s *Store) Commit(b *types.Batch) error {
 		return fmt.Errorf("commit to %s: %w", b.Topic, err)
 	}
 	for i, part := range split(b, maxBytes, maxCount) {
-		err := s.submit(func(t tx) ([]write, error) { return s.prepareBatch(t, part) })
+		var from, end logState
+		err := s.submit(func(t tx) (writes []write, err error) {
+			writes, from, end, err = s.prepareBatch(t, part)
+			return writes, err
+		})
 		if err != nil && i > 0 {
 			err = fmt.Errorf("%w: part %d: %w", types.ErrStore, i+1, err)
 		}
 		if err != nil {
 			return fmt.Errorf("commit events from %d to %s: %w", part.First, b.Topic, err)
 		}
+		s.heads.move(part, from, end)
 	}
 	return nil
 }
@@ -54,16 +59,18 @@ func checkBatch(b *types.Batch) error {
 	return nil
 }
 
-// prepareBatch returns the writes that append b to its topic's log.
-func (s *Store) prepareBatch(t tx, b *types.Batch) ([]write, error) {
-	no, state, err := findLog(t, b.Topic)
+// prepareBatch returns the writes that append b to its topic's log, and where
+// the log ended before and ends behind it.
+func (s *Store) prepareBatch(t tx, b *types.Batch) (writes []write, from, state logState, err error) {
+	no, from, err := findLog(t, b.Topic)
 	if err != nil {
-		return nil, err
+		return nil, from, from, err
 	}
+	state = from
 	if b.First != state.count+1 {
-		return nil, fmt.Errorf("%w: it begins with event %d, the log ends with %d", types.ErrConflict, b.First, state.count)
+		return nil, from, state, fmt.Errorf("%w: it begins with event %d, the log ends with %d", types.ErrConflict, b.First, state.count)
 	}
-	writes := make([]write, 0, 5*len(b.Events)+len(b.AddHeads)+len(b.DropHeads)+2)
+	writes = make([]write, 0, 5*len(b.Events)+len(b.AddHeads)+len(b.DropHeads)+2)
 	for _, e := range b.Events {
 		state = logState{count: state.count + 1, hash: state.hash.Next(e.CID)}
 		writes = appendEvent(writes, no, state, e)
@@ -75,7 +82,8 @@ func (s *Store) prepareBatch(t tx, b *types.Batch) ([]write, error) {
 	for _, h := range b.AddHeads {
 		writes = append(writes, write{key: headKey(no, types.Digest(h.CID)), value: uvarints(h.Height)})
 	}
-	return appendTips(t, writes, no, b.Events)
+	writes, err = appendTips(t, writes, no, b.Events)
+	return writes, from, state, err
 }
 
 // appendEvent appends the event's record and indexes; end is the state of the

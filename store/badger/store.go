@@ -25,6 +25,7 @@ type Store struct {
 	disk diskGuard
 
 	committer committer
+	heads     headsCache
 	reclaimed atomic.Int64
 
 	// mu is held for reading while the database is used and for writing while
@@ -41,7 +42,7 @@ type Store struct {
 // types.ErrNewerFormat, types.ErrWrongNetwork, types.ErrCorrupt and
 // types.ErrStore; none of them has changed a record.
 func Open(dir string, opts Options) (*Store, error) {
-	s := &Store{dir: dir, opts: opts.withDefaults()}
+	s := &Store{dir: dir, opts: opts.withDefaults(), heads: newHeadsCache()}
 	s.log = s.opts.Log
 	s.disk = diskGuard{dir: dir, min: s.opts.MinFree, free: s.opts.hooks.free, now: s.opts.hooks.now}
 	s.committer.idle.L = &s.committer.mu

@@ -241,10 +241,7 @@ func (s *Store) Load(topic types.TopicID, self types.Publisher) (types.TopicStat
 			return err
 		}
 		state.Events, state.End = end.count, end.hash.Cursor(end.count)
-		prefix := topicKey(kindHead, no, 0)
-		heads := newScan(txn, prefix, prefix, false)
-		defer heads.close()
-		if state.Heads, err = readHeads(heads, no); err != nil {
+		if state.Heads, err = s.headsAt(txn, topic, no, end); err != nil {
 			return err
 		}
 		state.Tip, err = readTip(reader(txn), no, self)
@@ -254,6 +251,21 @@ func (s *Store) Load(topic types.TopicID, self types.Publisher) (types.TopicStat
 		return types.TopicState{}, fmt.Errorf("load topic: %w", err)
 	}
 	return state, nil
+}
+
+// headsAt returns the heads of the log that ends with end.
+func (s *Store) headsAt(txn *badger.Txn, topic types.TopicID, no topicNo, end logState) ([]types.Head, error) {
+	if heads, ok := s.heads.get(topic, end); ok {
+		return heads, nil
+	}
+	prefix := topicKey(kindHead, no, 0)
+	scan := newScan(txn, prefix, prefix, false)
+	defer scan.close()
+	heads, err := readHeads(scan, no)
+	if err == nil {
+		s.heads.put(topic, end, heads)
+	}
+	return heads, err
 }
 
 // getter reads one key: a copy of its value, nil when there is none.
