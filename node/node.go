@@ -245,25 +245,27 @@ func (n *Node) loadTopics() error {
 		chunks <- chunk
 		return nil
 	})
+	var all []*Topic
 	for chunk := range chunks {
 		for _, info := range chunk {
-			n.loadTopic(info, adopted[info.Genesis.ID()])
+			all = append(all, n.loadTopic(info, adopted[info.Genesis.ID()]))
 		}
 	}
+	n.topics.fill(all)
 	return reading.Wait()
 }
 
 // loadTopic takes up a topic in the store. It stays dormant.
-func (n *Node) loadTopic(info types.TopicInfo, adopted bool) {
+func (n *Node) loadTopic(info types.TopicInfo, adopted bool) *Topic {
 	t := n.newTopic(info.Genesis)
 	t.stood(info)
 	t.joined.Store(info.Joined)
 	t.setAdopted(adopted)
-	n.topics.add(t)
 	if info.Joined {
 		n.syncer.Add(t.id, crdt.HeadsHash(info.Heads))
 		n.advertise(t)
 	}
+	return t
 }
 
 func (n *Node) listen() error {

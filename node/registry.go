@@ -83,6 +83,17 @@ func (r *registry) add(t *Topic) bool {
 	return !r.closed
 }
 
+// fill puts in the first topics, all at once: a map that grows costs more than
+// all else about a dormant one.
+func (r *registry) fill(topics []*Topic) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.topics = make(map[types.TopicID]*Topic, len(topics))
+	for _, t := range topics {
+		r.topics[t.id] = t
+	}
+}
+
 // close closes every replica and refuses further topics.
 func (r *registry) close() {
 	r.mu.Lock()

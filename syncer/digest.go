@@ -27,8 +27,11 @@ func (t *topic) Key() types.Hash { return t.key }
 // Value implements trie.Leaf.
 func (t *topic) Value() types.Hash { return t.heads }
 
-// set adds a topic, or takes up its new heads.
+// set takes up a topic's new heads.
 func (d *digest) set(t *topic) { d.trie.Put(t) }
+
+// add takes up a topic, and reports false if there is one with its key.
+func (d *digest) add(t *topic) bool { return d.trie.Add(t) }
 
 func (d *digest) remove(t *topic) { d.trie.Delete(t.key) }
 

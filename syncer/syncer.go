@@ -163,12 +163,10 @@ func (s *Syncer) startTask(f func()) bool {
 func (s *Syncer) Add(id types.TopicID, heads types.Hash) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := topicKey(id)
-	if s.digest.find(key) != nil {
+	t := &topic{id: id, key: topicKey(id), heads: heads}
+	if !s.digest.add(t) {
 		return
 	}
-	t := &topic{id: id, key: key, heads: heads}
-	s.digest.set(t)
 	now := time.Now()
 	if s.running {
 		s.changes.add(t)

@@ -48,21 +48,36 @@ func (t *Trie) Set(key, value types.Hash) {
 	}
 }
 
+// Add adds a leaf, and reports false if the trie has its key already.
+func (t *Trie) Add(l Leaf) bool {
+	near := t.nearest(l.Key())
+	if near != nil && near.Key() == l.Key() {
+		return false
+	}
+	t.addBeside(near, l)
+	return true
+}
+
+// addBeside adds a leaf whose key the trie does not have; near is nearest to it.
+func (t *Trie) addBeside(near, l Leaf) {
+	if near == nil {
+		t.root = l
+	} else {
+		t.insert(l, commonNibbles(near.Key(), l.Key()))
+	}
+	t.len++
+}
+
 // Put adds a leaf, or puts it in the place of the one with its key, itself
 // perhaps with another value.
 func (t *Trie) Put(l Leaf) {
 	key := l.Key()
 	near := t.nearest(key)
-	switch {
-	case near == nil:
-		t.root = l
-		t.len = 1
-	case near.Key() != key:
-		t.insert(l, commonNibbles(near.Key(), key))
-		t.len++
-	default:
-		t.replace(l, key)
+	if near == nil || near.Key() != key {
+		t.addBeside(near, l)
+		return
 	}
+	t.replace(l, key)
 }
 
 // Delete removes key and reports whether the trie had it.

@@ -1,15 +1,18 @@
 package badger
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/ristretto/v2/z"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -24,20 +27,25 @@ const maxVerified = 512 << 20
 // bytes: the newest, which were written last, come first.
 func verifyTables(dir string, manifest badger.Manifest) error {
 	left := int64(maxVerified)
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, id := range newestFirst(manifest) {
 		name := table.NewFilename(id, dir)
 		info, err := os.Stat(name)
 		if err != nil {
-			return damage(err)
+			return errors.Join(damage(err), group.Wait())
 		}
 		if left -= info.Size(); left < 0 {
+			break
+		}
+		group.Go(func() error {
+			if err := verifyTable(name, manifest.Tables[id].Compression); err != nil {
+				return damage(fmt.Errorf("table %d: %w", id, err))
+			}
 			return nil
-		}
-		if err := verifyTable(name, manifest.Tables[id].Compression); err != nil {
-			return damage(fmt.Errorf("table %d: %w", id, err))
-		}
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 // newestFirst returns the numbers of the listed tables, which grow with time.
