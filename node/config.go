@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/libp2p/go-libp2p"
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/cairn-p2p/cairn/store/badger"
@@ -89,6 +90,11 @@ type Config struct {
 	MinFree int64
 	// Log takes the node's log; nil: nothing is logged.
 	Log *slog.Logger
+	// Host are added to the options of the node's libp2p host, for embedders and
+	// simulations: another resource manager, another network below QUIC. What
+	// the node sets itself (identity, security, muxer, connection manager and
+	// gater, metrics) may not be set again: Open fails then.
+	Host []libp2p.Option
 	// Locked, when set, is called once Dir is locked, before anything else in
 	// it is read or written. Its error ends the opening.
 	Locked func() error

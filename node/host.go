@@ -28,8 +28,9 @@ const (
 
 // newHost returns a host that does not listen yet, so that its protocols can
 // be set up before the first peer asks for them.
-// libp2p's metrics go into registry; g may refuse connections.
-func newHost(key ed25519.PrivateKey, g *gate, registry prometheus.Registerer) (host.Host, error) {
+// libp2p's metrics go into registry; g may refuse connections; more is added to
+// the options.
+func newHost(key ed25519.PrivateKey, g *gate, registry prometheus.Registerer, more []libp2p.Option) (host.Host, error) {
 	k, err := libp2pKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("convert identity: %w", err)
@@ -40,7 +41,7 @@ func newHost(key ed25519.PrivateKey, g *gate, registry prometheus.Registerer) (h
 	}
 	mux := *yamux.DefaultTransport
 	mux.InitialStreamWindowSize = streamWindow
-	h, err := libp2p.New(
+	options := []libp2p.Option{
 		libp2p.Identity(k),
 		libp2p.NoListenAddrs,
 		// With SO_REUSEPORT a second node on the same port would start, and each
@@ -54,7 +55,8 @@ func newHost(key ed25519.PrivateKey, g *gate, registry prometheus.Registerer) (h
 		libp2p.UserAgent("cairn"),
 		libp2p.DisableRelay(),
 		libp2p.PrometheusRegisterer(registry),
-	)
+	}
+	h, err := libp2p.New(append(options, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("make libp2p host: %w", err)
 	}

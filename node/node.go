@@ -168,7 +168,7 @@ func (n *Node) openStore() error {
 }
 
 func (n *Node) openHost() error {
-	h, err := newHost(n.key, &n.gate, n.metrics.registry)
+	h, err := newHost(n.key, &n.gate, n.metrics.registry, n.cfg.Host)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,64 @@
+package e2e
+
+import (
+	"slices"
+	"time"
+)
+
+// Builtin returns the scenarios that come with Cairn, the quickest first. Each
+// takes at most 30 seconds in real time.
+func Builtin() []Scenario {
+	const s = time.Second
+	lan := Link{Latency: 5 * time.Millisecond}
+	all := []Scenario{
+		{
+			Name: "halves", About: "Two halves write while they are cut off from each other, and meet again.",
+			Nodes: 6, Events: 600, Writers: 6, Duration: 6 * s, Link: lan,
+			Faults: []Fault{{At: 1 * s, Kind: Partition, For: 4 * s}},
+		},
+		{
+			Name: "one-node", About: "One node is cut off from all others while all of them write.",
+			Nodes: 5, Events: 500, Writers: 5, Duration: 5 * s, Link: lan,
+			Faults: []Fault{{At: 1 * s, Kind: Partition, Nodes: []int{0}, For: 3 * s}},
+		},
+		{
+			Name: "one-way", About: "What one node sends is lost, and what the others send to it is not.",
+			Nodes: 5, Events: 500, Writers: 5, Duration: 5 * s, Link: lan,
+			Faults: []Fault{{At: 1 * s, Kind: Partition, Nodes: []int{0}, For: 3 * s, Asymmetric: true}},
+		},
+		{
+			Name: "crash", About: "Two of five nodes crash while they write, and come back with what was on their disks.",
+			Nodes: 5, Events: 500, Writers: 10, Duration: 5 * s, Link: lan,
+			Faults: []Fault{
+				{At: 1 * s, Kind: Crash, Nodes: []int{0}, For: 2 * s},
+				{At: 2 * s, Kind: Crash, Nodes: []int{1}, For: 2 * s},
+			},
+		},
+		{
+			Name: "late", About: "A node joins when nearly all has been written.",
+			Nodes: 4, Events: 2000, Writers: 8, Duration: 4 * s, Link: lan,
+			Faults: []Fault{{At: 3500 * time.Millisecond, Kind: Join, Nodes: []int{3}}},
+		},
+		{
+			Name: "loss", About: "Three packets of ten are lost everywhere.",
+			Nodes: 5, Events: 200, Writers: 5, Duration: 8 * s,
+			Link: Link{Latency: 10 * time.Millisecond, Loss: 0.3},
+		},
+		{
+			Name: "jitter", About: "Packets are late by up to half a second and overtake each other.",
+			Nodes: 5, Events: 200, Writers: 5, Duration: 8 * s,
+			Link: Link{Latency: 10 * time.Millisecond, Jitter: 500 * time.Millisecond},
+		},
+		{
+			Name: "churn", About: "A third of the nodes leaves and joins again, in turn, and one restarts.",
+			Nodes: 9, Events: 450, Writers: 9, Duration: 9 * s, Link: lan,
+			Faults: []Fault{
+				{At: 1 * s, Kind: Leave, Nodes: []int{0, 1, 2}, For: 2 * s},
+				{At: 4 * s, Kind: Leave, Nodes: []int{3, 4, 5}, For: 2 * s},
+				{At: 7 * s, Kind: Restart, Nodes: []int{6}},
+			},
+		},
+	}
+	slices.SortStableFunc(all, func(a, b Scenario) int { return int(a.Duration - b.Duration) })
+	return all
+}

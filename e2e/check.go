@@ -1,0 +1,92 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/cairn-p2p/cairn/crdt"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// Replica is what one node holds of one topic.
+type Replica struct {
+	Node      string         // its name, for the errors
+	Log       []*types.Event // the delivery log
+	Heads     []types.Head
+	HeadsHash types.Hash
+	Pending   int // events that wait for their links
+}
+
+// Check holds the replicas of one topic, of correct nodes that nothing keeps
+// apart any more, to what must be true in the end:
+//
+//   - each has every event that was acknowledged;
+//   - its delivery log has each event once, after its links;
+//   - its heads are the sinks of the DAG in the log, and the heads hash is theirs;
+//   - nothing is pending;
+//   - all heads hashes are equal.
+//
+// The error joins everything that is wrong; nil: nothing is.
+func Check(replicas []Replica, acknowledged []cid.Cid) error {
+	var wrong []error
+	for _, r := range replicas {
+		if err := r.check(acknowledged); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w", r.Node, err))
+		}
+		if first := replicas[0]; r.HeadsHash != first.HeadsHash {
+			wrong = append(wrong, fmt.Errorf("%s: heads hash %x of %d events, but %x of %d on %s",
+				r.Node, r.HeadsHash[:4], len(r.Log), first.HeadsHash[:4], len(first.Log), first.Node))
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+func (r *Replica) check(acknowledged []cid.Cid) error {
+	var wrong []error
+	seen := make(map[cid.Cid]bool, len(r.Log))
+	sinks := map[cid.Cid]bool{}
+	for n, e := range r.Log {
+		if seen[e.CID] {
+			wrong = append(wrong, fmt.Errorf("event %s was delivered twice, at last as number %d", e.CID, n+1))
+			continue
+		}
+		for _, l := range e.Links {
+			if !seen[l] {
+				wrong = append(wrong, fmt.Errorf("event %s was delivered as number %d, before its link %s", e.CID, n+1, l))
+			}
+			delete(sinks, l)
+		}
+		seen[e.CID], sinks[e.CID] = true, true
+	}
+	missing := slices.DeleteFunc(slices.Clone(acknowledged), func(id cid.Cid) bool { return seen[id] })
+	if len(missing) > 0 {
+		wrong = append(wrong, fmt.Errorf("%d of %d acknowledged events are missing, one is %s", len(missing), len(acknowledged), missing[0]))
+	}
+	if err := checkHeads(r.Heads, sinks); err != nil {
+		wrong = append(wrong, err)
+	}
+	if want := crdt.HeadsHash(r.Heads); want != r.HeadsHash {
+		wrong = append(wrong, fmt.Errorf("heads hash is %x, that of its heads %x", r.HeadsHash[:4], want[:4]))
+	}
+	if r.Pending != 0 {
+		wrong = append(wrong, fmt.Errorf("%d events are pending", r.Pending))
+	}
+	return errors.Join(wrong...)
+}
+
+// checkHeads holds heads to be the sinks, each once.
+func checkHeads(heads []types.Head, sinks map[cid.Cid]bool) error {
+	for _, h := range heads {
+		if !sinks[h.CID] {
+			return fmt.Errorf("head %s is no sink of the log, or a head twice", h.CID)
+		}
+		delete(sinks, h.CID)
+	}
+	for id := range sinks {
+		return fmt.Errorf("%d sinks of the log are no heads, one is %s", len(sinks), id)
+	}
+	return nil
+}

@@ -1,0 +1,418 @@
+package e2e
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// Options say how to run a scenario. The zero Options use the simulated
+// network, in real time except inside testing/synctest.
+type Options struct {
+	Medium Medium
+	// Dir takes the nodes' data; empty: a temporary directory, removed at the
+	// end.
+	Dir string
+	// Log takes the nodes' logs, each with its number; nil: they are lost.
+	Log *slog.Logger
+	// Progress, when set, is told of every fault and, often, of how far the run
+	// is. It is called by one goroutine at a time and should not block.
+	Progress func(Progress)
+}
+
+// Progress is how far a run is.
+type Progress struct {
+	At     time.Duration // since the start
+	Events int           // acknowledged so far
+	Fault  string        // what just happened, as text; empty: nothing
+}
+
+// Result is what a run showed.
+type Result struct {
+	Scenario     string        `json:"scenario"`
+	Medium       string        `json:"medium"`
+	Seed         uint64        `json:"seed"`
+	Nodes        int           `json:"nodes"`
+	Events       int           `json:"events"`       // on the first node, of all topics
+	Acknowledged int           `json:"acknowledged"` // at most Events: an append that failed may have persisted
+	Heads        int           `json:"heads"`        // of all topics
+	Took         time.Duration `json:"took"`         // from the start until it was checked
+	// Converged is the time from the last fault, mending or append, whichever
+	// was latest, until all replicas were equal.
+	Converged time.Duration `json:"converged"`
+	Bytes     uint64        `json:"bytes"`   // that all nodes sent until then
+	Packets   uint64        `json:"packets"` // the same; 0 on loopback, which does not see them
+	// Wrong is what does not hold, one sentence each; empty: all does.
+	Wrong []string `json:"wrong"`
+}
+
+// Run runs a scenario and blocks until it is over and checked, all nodes are
+// closed and their data is gone. What did not hold is in the result; the error
+// says that the run itself failed: an invalid scenario, one that the medium
+// cannot show, a node that did not open, or the error of ctx.
+func Run(ctx context.Context, s Scenario, o Options) (*Result, error) {
+	if err := s.Validate(); err != nil {
+		return nil, fmt.Errorf("scenario %q: %w", s.Name, err)
+	}
+	if err := o.Medium.can(&s); err != nil {
+		return nil, fmt.Errorf("scenario %q on the %s network: %w", s.Name, o.Medium, err)
+	}
+	dir, err := os.MkdirTemp(o.Dir, "cairn-sim-")
+	if err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	r := newRun(s.withDefaults(), o, dir)
+	result, err := r.run(ctx)
+	if err = errors.Join(err, r.close(), os.RemoveAll(dir)); err != nil {
+		return nil, fmt.Errorf("run scenario %q: %w", s.Name, err)
+	}
+	return result, nil
+}
+
+// run is a scenario under way.
+type run struct {
+	s       Scenario
+	o       Options
+	dir     string
+	rng     *rand.Rand
+	started time.Time
+	net     network
+	hosts   []*host
+
+	now   conditions // owned by the goroutine that acts
+	lives int        // how many nodes were opened so far; owned by the same
+
+	progress sync.Mutex // held while Options.Progress is called
+
+	mu    sync.Mutex
+	acked map[types.TopicID][]cid.Cid
+	count int
+	last  time.Time // of the last fault, mending or append
+}
+
+func newRun(s Scenario, o Options, dir string) *run {
+	r := &run{s: s, o: o, dir: dir, rng: rand.New(rand.NewPCG(s.Seed, 1)), acked: map[types.TopicID][]cid.Cid{}}
+	if o.Medium == Loopback {
+		r.net = newLoopback(s.Nodes)
+	} else {
+		r.net = newSimulated(s.Link, s.Seed)
+	}
+	for i := range s.Nodes {
+		r.hosts = append(r.hosts, &host{index: i, name: fmt.Sprintf("node %d", i), dir: filepath.Join(dir, fmt.Sprintf("%d-0", i))})
+	}
+	return r
+}
+
+func (r *run) run(ctx context.Context) (*Result, error) {
+	actions := r.schedule()
+	absent := r.absent()
+	for _, h := range r.hosts {
+		if absent[h.index] {
+			continue
+		}
+		if err := r.open(ctx, h); err != nil {
+			return nil, err
+		}
+	}
+	r.started = time.Now()
+	r.touch()
+	if err := r.play(ctx, actions); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	last := r.last
+	r.mu.Unlock()
+	result := &Result{
+		Scenario: r.s.Name, Medium: r.o.Medium.String(), Seed: r.s.Seed,
+		Nodes: r.s.Nodes, Acknowledged: r.count,
+	}
+	late := r.converge(ctx)
+	result.Converged = time.Since(last)
+	result.Bytes, result.Packets = r.net.traffic()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if late != nil {
+		result.Wrong = append(result.Wrong, late.Error())
+	}
+	err := r.check(ctx, result)
+	result.Took = time.Since(r.started)
+	return result, err
+}
+
+// play writes and acts until both are done, and mends at the end what is
+// broken.
+func (r *run) play(ctx context.Context, actions []action) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var writers sync.WaitGroup
+	for w := range r.s.Writers {
+		writers.Go(func() {
+			if err := r.write(ctx, w); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	err := r.act(ctx, actions)
+	if err != nil {
+		cancel(err)
+	}
+	writers.Wait()
+	return context.Cause(ctx)
+}
+
+// act does what the schedule says, each at its time.
+func (r *run) act(ctx context.Context, actions []action) error {
+	for _, a := range actions {
+		if !r.sleepUntil(ctx, a.at) {
+			return ctx.Err()
+		}
+		if err := a.do(ctx); err != nil {
+			return fmt.Errorf("%v, %s: %w", a.at, a.name, err)
+		}
+		r.touch()
+		r.tell(a.name)
+	}
+	return nil
+}
+
+// write is one writer: it appends every Writers-th event when it is due.
+func (r *run) write(ctx context.Context, w int) error {
+	for k := w; k < r.s.Events; k += r.s.Writers {
+		due := time.Duration(float64(r.s.Duration) * (float64(k) + 0.5) / float64(r.s.Events))
+		if !r.sleepUntil(ctx, due) {
+			return ctx.Err()
+		}
+		if err := r.append(ctx, w, k); err != nil {
+			return err
+		}
+		r.tell("")
+	}
+	return nil
+}
+
+// appendAgain is how long a writer waits before it tries an append that failed
+// once more.
+const appendAgain = 100 * time.Millisecond
+
+// append has an event acknowledged: by the writer's own node, or the next one
+// that is up, as often as it takes. An attempt that failed may have persisted,
+// so each has a payload of its own.
+func (r *run) append(ctx context.Context, w, k int) error {
+	for try := 0; ; try++ {
+		if h, l := r.up(w % r.s.Nodes); l != nil {
+			payload := make([]byte, r.s.Size)
+			copy(payload, fmt.Sprintf("writer %d, event %d, try %d", w, k, try))
+			topic := l.topics[k%len(l.topics)]
+			if e, err := topic.Append(l.ctx, payload); err == nil && r.acknowledge(h, l, e) {
+				return nil
+			}
+		}
+		if !sleep(ctx, appendAgain) {
+			return ctx.Err()
+		}
+	}
+}
+
+// acknowledge counts an event as one that must be everywhere in the end, unless
+// its node crashed before: then nobody heard of it.
+func (r *run) acknowledge(h *host, l *life, e *types.Event) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if l.crashed {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acked[e.Topic] = append(r.acked[e.Topic], e.CID)
+	r.count++
+	r.last = time.Now()
+	return true
+}
+
+// up returns the first host from index on that is up, and its life.
+func (r *run) up(index int) (*host, *life) {
+	for i := range r.hosts {
+		h := r.hosts[(index+i)%len(r.hosts)]
+		if l := h.living(); l != nil {
+			return h, l
+		}
+	}
+	return nil, nil
+}
+
+func (r *run) touch() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last = time.Now()
+}
+
+func (r *run) tell(fault string) {
+	if r.o.Progress == nil {
+		return
+	}
+	r.mu.Lock()
+	p := Progress{At: time.Since(r.started), Events: r.count, Fault: fault}
+	r.mu.Unlock()
+	r.progress.Lock()
+	defer r.progress.Unlock()
+	r.o.Progress(p)
+}
+
+func (r *run) sleepUntil(ctx context.Context, at time.Duration) bool {
+	return sleep(ctx, time.Until(r.started.Add(at)))
+}
+
+// sleep waits for d. It reports false when ctx ends.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// close closes every node that is still open, and then the network.
+func (r *run) close() error {
+	var err error
+	for _, h := range r.hosts {
+		err = errors.Join(err, h.close())
+	}
+	r.net.close()
+	return err
+}
+
+// action is something that happens at a time.
+type action struct {
+	at   time.Duration
+	name string
+	do   func(context.Context) error
+}
+
+// schedule makes actions of the faults, in the order of their times; the last
+// mends all that is broken by then.
+func (r *run) schedule() []action {
+	var all []action
+	for number, f := range r.s.Faults {
+		nodes := r.draw(f)
+		name := fmt.Sprintf("%s of %v", f.Kind, nodes)
+		if f.Kind == Heal {
+			name = "heal"
+		}
+		all = append(all, action{f.At, name, func(ctx context.Context) error { return r.begin(ctx, number, f, nodes) }})
+		if end := f.At + f.For; f.For > 0 && end < r.s.Duration {
+			all = append(all, action{end, "end of " + name, func(ctx context.Context) error { return r.end(ctx, number, f, nodes) }})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b action) int { return cmp.Compare(a.at, b.at) })
+	return append(all, action{r.s.Duration, "end of all faults", r.mend})
+}
+
+// draw returns the nodes that a fault is about, in order.
+func (r *run) draw(f Fault) []int {
+	if f.Kind == Heal {
+		return nil
+	}
+	if len(f.Nodes) > 0 {
+		return slices.Sorted(slices.Values(f.Nodes))
+	}
+	pick := f.Pick
+	if pick == 0 {
+		pick = 1
+		if f.Kind == Partition {
+			pick = max(r.s.Nodes/2, 1)
+		}
+	}
+	nodes := r.rng.Perm(r.s.Nodes)[:pick]
+	slices.Sort(nodes)
+	return nodes
+}
+
+// absent returns the nodes that join later.
+func (r *run) absent() map[int]bool {
+	absent, met := map[int]bool{}, map[int]bool{}
+	faults := slices.Clone(r.s.Faults)
+	slices.SortStableFunc(faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
+	for _, f := range faults {
+		if f.Kind == Join || f.Kind == Leave || f.Kind == Crash {
+			for _, i := range f.Nodes { // those that are drawn were there
+				absent[i] = absent[i] || f.Kind == Join && !met[i]
+				met[i] = true
+			}
+		}
+	}
+	return absent
+}
+
+func (r *run) begin(ctx context.Context, number int, f Fault, nodes []int) error {
+	switch f.Kind {
+	case Partition, Lose, Delay:
+		r.set(r.now.with(number, newShape(f, nodes)))
+	case Heal:
+		r.set(r.now.healed())
+	case Crash:
+		return r.each(nodes, func(h *host) error { return r.crash(h) })
+	case Leave:
+		return r.each(nodes, (*host).close)
+	case Join:
+		return r.each(nodes, func(h *host) error { return r.open(ctx, h) })
+	case Restart:
+		return r.each(nodes, func(h *host) error {
+			return errors.Join(h.close(), r.open(ctx, h))
+		})
+	}
+	return nil
+}
+
+func (r *run) end(ctx context.Context, number int, f Fault, nodes []int) error {
+	switch f.Kind {
+	case Crash, Leave:
+		return r.each(nodes, func(h *host) error { return r.open(ctx, h) })
+	default:
+		r.set(r.now.without(number))
+		return nil
+	}
+}
+
+// mend undoes all that is in force.
+func (r *run) mend(ctx context.Context) error {
+	r.set(r.now.healed())
+	for _, h := range r.hosts {
+		if err := r.open(ctx, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) set(c conditions) {
+	r.now = c
+	r.net.set(c)
+}
+
+func (r *run) each(nodes []int, do func(*host) error) error {
+	for _, i := range nodes {
+		if err := do(r.hosts[i]); err != nil {
+			return fmt.Errorf("node %d: %w", i, err)
+		}
+	}
+	return nil
+}

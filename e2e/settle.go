@@ -1,0 +1,114 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/cairn-p2p/cairn/node"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// lookAgain is how often replicas of one size that differ are compared.
+const lookAgain = 50 * time.Millisecond
+
+// converge waits until all replicas of each topic are equal. The error says
+// which are not in time.
+func (r *run) converge(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.s.Expect.Within)
+	defer cancel()
+	for k := range r.s.Topics {
+		topics := make([]*node.Topic, len(r.hosts))
+		for i, h := range r.hosts {
+			topics[i] = h.living().topics[k]
+		}
+		for {
+			equal, err := r.compare(ctx, topics)
+			if err == nil && equal {
+				break
+			}
+			if err == nil && !sleep(ctx, lookAgain) {
+				err = ctx.Err()
+			}
+			if err != nil {
+				return fmt.Errorf("not equal within %v: %w", r.s.Expect.Within, err)
+			}
+		}
+	}
+	return nil
+}
+
+// compare waits until all replicas have as many events as were acknowledged and
+// as the largest has now, and reports whether they are equal then.
+func (r *run) compare(ctx context.Context, topics []*node.Topic) (bool, error) {
+	r.mu.Lock()
+	most := uint64(len(r.acked[topics[0].ID()]))
+	r.mu.Unlock()
+	for _, t := range topics {
+		s, err := t.State(ctx)
+		if err != nil {
+			return false, err
+		}
+		most = max(most, s.Events)
+	}
+	equal := true
+	var first types.Hash
+	for i, t := range topics {
+		s, err := t.Wait(ctx, func(s node.Status) bool { return s.Events >= most && s.Pending == 0 })
+		if err != nil {
+			return false, fmt.Errorf("node %d has %d events of %q, %d pending, of %d: %s, %s: %w",
+				i, s.Events, t.Name(), s.Pending, most, s.State, s.Reason, err)
+		}
+		if i == 0 {
+			first = s.HeadsHash
+		}
+		equal = equal && s.HeadsHash == first
+	}
+	return equal, nil
+}
+
+// check holds all replicas to the invariants, and notes the result.
+func (r *run) check(ctx context.Context, result *Result) error {
+	for k := range r.s.Topics {
+		var replicas []Replica
+		var topic types.TopicID
+		for _, h := range r.hosts {
+			t := h.living().topics[k]
+			topic = t.ID()
+			replica, err := readReplica(ctx, h.name, t)
+			if err != nil {
+				return fmt.Errorf("%s: %w", h.name, err)
+			}
+			replicas = append(replicas, replica)
+		}
+		result.Events += len(replicas[0].Log)
+		result.Heads += len(replicas[0].Heads)
+		if err := Check(replicas, r.acked[topic]); err != nil {
+			result.Wrong = append(result.Wrong, fmt.Sprintf("topic %d: %v", k, err))
+		}
+	}
+	return nil
+}
+
+// readReplica reads what a node holds of a topic that does not grow any more.
+func readReplica(ctx context.Context, name string, t *node.Topic) (Replica, error) {
+	r := Replica{Node: name}
+	s, err := t.State(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.Heads, r.HeadsHash, r.Pending = s.Heads, s.HeadsHash, s.PendingEvents
+	if s.Events == 0 {
+		return r, nil
+	}
+	for d, err := range t.Subscribe(ctx, types.Cursor{}) {
+		if err != nil {
+			return r, err
+		}
+		r.Log = append(r.Log, d.Event)
+		if uint64(len(r.Log)) == s.Events {
+			break
+		}
+	}
+	return r, nil
+}
