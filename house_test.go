@@ -55,6 +55,10 @@ var only = map[string][]string{
 	"github.com/spf13/cobra":    {"cmd/cairn"},
 	"github.com/fxamacker/cbor": {"types"},
 	"github.com/prometheus/":    {"node", "api"},
+	"github.com/marcopolo/":     {"e2e"},
+	"github.com/quic-go/":       {"e2e"},
+	"go.uber.org/fx":            {"e2e"},
+	"github.com/pelletier/":     {"e2e"},
 }
 
 // pure lists what the clock may not import: it decides, and does nothing.

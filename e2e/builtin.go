@@ -62,3 +62,13 @@ func Builtin() []Scenario {
 	slices.SortStableFunc(all, func(a, b Scenario) int { return int(a.Duration - b.Duration) })
 	return all
 }
+
+// Named returns the built-in scenario of that name.
+func Named(name string) (Scenario, bool) {
+	for _, s := range Builtin() {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Scenario{}, false
+}

@@ -3,9 +3,8 @@ package e2e
 import (
 	"fmt"
 
-	"github.com/libp2p/go-libp2p/core/metrics"
-
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/metrics"
 
 	"github.com/cairn-p2p/cairn/node"
 	"github.com/cairn-p2p/cairn/types"
@@ -40,7 +39,7 @@ func (m Medium) can(s *Scenario) error {
 	}
 	for i, f := range s.Faults {
 		if f.Kind == Lose || f.Kind == Delay || f.Asymmetric {
-			return &FaultError{i, fmt.Errorf("only the simulated network can lose, delay or cut one direction")}
+			return &FieldError{i, "kind", fmt.Errorf("only the simulated network can lose, delay or cut one direction")}
 		}
 	}
 	return nil

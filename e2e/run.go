@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -292,10 +293,11 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // close closes every node that is still open, and then the network.
 func (r *run) close() error {
-	var err error
-	for _, h := range r.hosts {
-		err = errors.Join(err, h.close())
+	all := make([]int, len(r.hosts))
+	for i := range all {
+		all[i] = i
 	}
+	err := r.leave(all)
 	r.net.close()
 	return err
 }
@@ -371,13 +373,14 @@ func (r *run) begin(ctx context.Context, number int, f Fault, nodes []int) error
 	case Crash:
 		return r.each(nodes, func(h *host) error { return r.crash(h) })
 	case Leave:
-		return r.each(nodes, (*host).close)
+		return r.leave(nodes)
 	case Join:
 		return r.each(nodes, func(h *host) error { return r.open(ctx, h) })
 	case Restart:
-		return r.each(nodes, func(h *host) error {
-			return errors.Join(h.close(), r.open(ctx, h))
-		})
+		if err := r.leave(nodes); err != nil {
+			return err
+		}
+		return r.each(nodes, func(h *host) error { return r.open(ctx, h) })
 	}
 	return nil
 }
@@ -401,6 +404,16 @@ func (r *run) mend(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// leave closes nodes, all at once: one that cannot reach others may take a
+// while.
+func (r *run) leave(nodes []int) error {
+	var group errgroup.Group
+	for _, i := range nodes {
+		group.Go(r.hosts[i].close)
+	}
+	return group.Wait()
 }
 
 func (r *run) set(c conditions) {

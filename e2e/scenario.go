@@ -1,9 +1,11 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/cairn-p2p/cairn/types"
 )
 
 // Scenario says what happens to a network of nodes, and what must hold in the
@@ -101,24 +103,36 @@ const (
 )
 
 const (
-	defaultSize   = 256
-	defaultWithin = 2 * time.Minute
+	maxBandwidth     = 1 << 40 // bits a second
+	defaultBandwidth = 1_000_000_000
+	defaultSize      = 256
+	defaultWithin    = 2 * time.Minute
 )
 
-// FaultError says which fault of a scenario is wrong.
-type FaultError struct {
-	Index int // in Scenario.Faults
+// FieldError says which field of a scenario is wrong. Fields are named as in a
+// file.
+type FieldError struct {
+	Fault int    // index in Scenario.Faults; -1: the field is no fault's
+	Field string // for example "nodes", "link.loss", or "at" of a fault
 	Err   error
 }
 
-// Error names the fault by its number, from 1.
-func (e *FaultError) Error() string { return fmt.Sprintf("fault %d: %v", e.Index+1, e.Err) }
+// Error names the field, and a fault by its number, from 1.
+func (e *FieldError) Error() string {
+	if e.Fault < 0 {
+		return fmt.Sprintf("%s: %v", e.Field, e.Err)
+	}
+	return fmt.Sprintf("fault %d: %s: %v", e.Fault+1, e.Field, e.Err)
+}
 
 // Unwrap returns what is wrong with it.
-func (e *FaultError) Unwrap() error { return e.Err }
+func (e *FieldError) Unwrap() error { return e.Err }
 
-// Validate reports what is wrong with the scenario: a *FaultError if it is one
-// of its faults.
+func fieldf(field, format string, args ...any) *FieldError {
+	return &FieldError{-1, field, fmt.Errorf(format, args...)}
+}
+
+// Validate reports what is wrong with the scenario: a *FieldError.
 func (s *Scenario) Validate() error {
 	for _, f := range []struct {
 		name       string
@@ -127,70 +141,73 @@ func (s *Scenario) Validate() error {
 		{"nodes", s.Nodes, 1, MaxNodes},
 		{"topics", s.Topics, 0, MaxTopics},
 		{"events", s.Events, 0, MaxEvents},
-		{"size", s.Size, 0, 512 << 10},
+		{"size", s.Size, 0, types.MaxPayload},
 		{"writers", s.Writers, 0, MaxWriters},
-		{"faults", len(s.Faults), 0, MaxFaults},
-		{"link: bandwidth", s.Link.Bandwidth, 0, 1 << 40},
+		{"fault", len(s.Faults), 0, MaxFaults},
+		{"link.bandwidth", s.Link.Bandwidth, 0, maxBandwidth},
 	} {
 		if f.n < f.min || f.n > f.to {
-			return fmt.Errorf("%s: %d is not in [%d, %d]", f.name, f.n, f.min, f.to)
+			return fieldf(f.name, "%d is not in [%d, %d]", f.n, f.min, f.to)
 		}
 	}
-	if s.Duration <= 0 || s.Duration > MaxDuration {
-		return fmt.Errorf("duration: %v is not in (0, %v]", s.Duration, MaxDuration)
-	}
-	if s.Link.Latency < 0 || s.Link.Jitter < 0 || s.Expect.Within < 0 {
-		return errors.New("a time is negative")
-	}
-	if s.Link.Loss < 0 || s.Link.Loss >= 1 {
-		return fmt.Errorf("link: loss: %v is not in [0, 1)", s.Link.Loss)
+	switch {
+	case s.Duration <= 0 || s.Duration > MaxDuration:
+		return fieldf("duration", "%v is not in (0, %v]", s.Duration, MaxDuration)
+	case s.Link.Latency < 0:
+		return fieldf("link.latency", "%v is negative", s.Link.Latency)
+	case s.Link.Jitter < 0:
+		return fieldf("link.jitter", "%v is negative", s.Link.Jitter)
+	case s.Expect.Within < 0:
+		return fieldf("expect.within", "%v is negative", s.Expect.Within)
+	case s.Link.Loss < 0 || s.Link.Loss >= 1:
+		return fieldf("link.loss", "%v is not in [0, 1)", s.Link.Loss)
 	}
 	for i := range s.Faults {
 		if err := s.Faults[i].validate(s); err != nil {
-			return &FaultError{i, err}
+			err.Fault = i
+			return err
 		}
 	}
 	return nil
 }
 
-func (f *Fault) validate(s *Scenario) error {
-	lasts := false
-	switch f.Kind {
-	case Partition, Crash, Leave, Lose, Delay:
-		lasts = true
-	case Heal:
-		if len(f.Nodes) > 0 || f.Pick > 0 {
-			return errors.New("heal is about all nodes, and takes none")
-		}
-	case Restart, Join:
-	default:
-		return fmt.Errorf("kind: %q is none of %q", f.Kind, Kinds())
-	}
+func (f *Fault) validate(s *Scenario) *FieldError {
+	lasts := slices.Contains([]Kind{Partition, Crash, Leave, Lose, Delay}, f.Kind)
 	switch {
+	case !slices.Contains(Kinds(), f.Kind):
+		return fieldf("kind", "%q is none of %q", f.Kind, Kinds())
 	case f.At < 0 || f.At > s.Duration:
-		return fmt.Errorf("at: %v is not within the duration, %v", f.At, s.Duration)
-	case f.For < 0 || f.For > 0 && !lasts:
-		return fmt.Errorf("for: %v is no time that a %s lasts", f.For, f.Kind)
+		return fieldf("at", "%v is not within the duration, %v", f.At, s.Duration)
+	case f.For < 0:
+		return fieldf("for", "%v is negative", f.For)
+	case f.For > 0 && !lasts:
+		return fieldf("for", "a %s is over at once", f.Kind)
 	case f.Asymmetric && f.Kind != Partition:
-		return fmt.Errorf("asymmetric: only a %s is", Partition)
-	case (f.Kind == Lose) != (f.Loss != 0) || f.Loss < 0 || f.Loss >= 1:
-		return fmt.Errorf("loss: %v; a %s has one in (0, 1), and nothing else", f.Loss, Lose)
-	case (f.Kind == Delay) != (f.Delay != 0) || f.Delay < 0:
-		return fmt.Errorf("delay: %v; a %s has one, and nothing else", f.Delay, Delay)
+		return fieldf("asymmetric", "only a %s is", Partition)
+	case f.Loss != 0 && f.Kind != Lose:
+		return fieldf("loss", "only %q has one", Lose)
+	case f.Kind == Lose && (f.Loss <= 0 || f.Loss >= 1):
+		return fieldf("loss", "%v is not in (0, 1)", f.Loss)
+	case f.Delay != 0 && f.Kind != Delay:
+		return fieldf("delay", "only %q has one", Delay)
+	case f.Kind == Delay && f.Delay <= 0:
+		return fieldf("delay", "%v is not positive", f.Delay)
+	case f.Kind == Heal && len(f.Nodes) > 0:
+		return fieldf("nodes", "%q is about all", Heal)
+	case f.Kind == Heal && f.Pick != 0:
+		return fieldf("pick", "%q is about all nodes", Heal)
 	case f.Pick < 0 || f.Pick > s.Nodes:
-		return fmt.Errorf("pick: %d of %d nodes", f.Pick, s.Nodes)
+		return fieldf("pick", "%d is not in [0, %d]", f.Pick, s.Nodes)
 	case f.Pick > 0 && len(f.Nodes) > 0:
-		return errors.New("pick: the nodes are named already")
+		return fieldf("pick", "the nodes are named already")
 	}
-	seen := map[int]bool{}
-	for _, i := range f.Nodes {
+	for k, i := range f.Nodes {
 		if i < 0 || i >= s.Nodes {
-			return fmt.Errorf("nodes: %d is not in [0, %d)", i, s.Nodes)
+			return fieldf("nodes", "%d is not in [0, %d]", i, s.Nodes-1)
 		}
-		if seen[i] {
-			return fmt.Errorf("nodes: %d is there twice", i)
+		if slices.Contains(f.Nodes[:k], i) {
+			return fieldf("nodes", "%d is there twice", i)
 		}
-		seen[i] = true
 	}
 	return nil
 }
@@ -203,7 +220,7 @@ func (s Scenario) withDefaults() Scenario {
 		s.Size = defaultSize
 	}
 	if s.Link.Bandwidth == 0 {
-		s.Link.Bandwidth = 1_000_000_000
+		s.Link.Bandwidth = defaultBandwidth
 	}
 	if s.Expect.Within == 0 {
 		s.Expect.Within = defaultWithin

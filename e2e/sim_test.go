@@ -1,11 +1,17 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/ipfs/go-cid"
 )
 
 // simulate runs a scenario in virtual time, and holds it to its invariants.
@@ -47,5 +53,143 @@ func hold(t *testing.T, s Scenario, m Medium) {
 func TestBuiltin(t *testing.T) {
 	for _, s := range Builtin() {
 		t.Run(s.Name, func(t *testing.T) { simulate(t, s) })
+	}
+}
+
+// A large network in which a third leaves and joins again, nodes crash, halves
+// are cut off from each other, and one packet of ten is lost.
+func TestLargeNetwork(t *testing.T) {
+	s := Scenario{
+		Name: "large", Nodes: 50, Topics: 2, Events: 200, Writers: 20, Duration: time.Minute,
+		Link: Link{Latency: 20 * time.Millisecond, Jitter: 10 * time.Millisecond, Loss: 0.1},
+		Faults: []Fault{
+			{At: 5 * time.Second, Kind: Leave, Pick: 16, For: 20 * time.Second},
+			{At: 10 * time.Second, Kind: Partition, For: 35 * time.Second}, // longer than QUIC keeps a connection
+			{At: 12 * time.Second, Kind: Crash, Pick: 3, For: 10 * time.Second},
+			{At: 30 * time.Second, Kind: Leave, Pick: 16, For: 20 * time.Second},
+			{At: 40 * time.Second, Kind: Restart, Pick: 2},
+		},
+	}
+	if raceEnabled {
+		s.Nodes, s.Faults[0].Pick, s.Faults[3].Pick = 10, 3, 3
+	}
+	simulate(t, s)
+}
+
+// The same scenario runs over TCP, in real time.
+func TestLoopback(t *testing.T) {
+	for _, name := range []string{"halves", "crash", "churn"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, ok := Named(name)
+			if !ok {
+				t.Fatal("no such scenario")
+			}
+			hold(t, s, Loopback)
+		})
+	}
+}
+
+// Loopback refuses what it cannot show, instead of leaving it out.
+func TestLoopbackRefuses(t *testing.T) {
+	for _, f := range []Fault{
+		{Kind: Lose, Loss: 0.5},
+		{Kind: Delay, Delay: time.Second},
+		{Kind: Partition, Asymmetric: true},
+	} {
+		s := Scenario{Nodes: 2, Duration: time.Second, Faults: []Fault{{Kind: Heal}, f}}
+		_, err := Run(t.Context(), s, Options{Medium: Loopback, Dir: t.TempDir()})
+		var wrong *FieldError
+		if !errors.As(err, &wrong) || wrong.Fault != 1 {
+			t.Errorf("%s: %v, want an error about fault 2", f.Kind, err)
+		}
+	}
+}
+
+// What a node acknowledged is on its disk when it crashes: there is nobody else
+// to get it from.
+func TestCrashAlone(t *testing.T) {
+	simulate(t, Scenario{
+		Nodes: 1, Events: 200, Writers: 8, Duration: 2 * time.Second,
+		Faults: []Fault{
+			{At: 500 * time.Millisecond, Kind: Crash, For: 100 * time.Millisecond},
+			{At: time.Second, Kind: Crash},
+		},
+	})
+}
+
+// A run finds an event that was acknowledged and is nowhere, and replicas that
+// stay apart.
+func TestRunFindsWhatIsWrong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Scenario{Nodes: 2, Events: 10, Duration: time.Second, Expect: Expect{Within: 10 * time.Second}}
+		r := newRun(s.withDefaults(), Options{}, t.TempDir())
+		defer func() {
+			if err := r.close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		lost := sum(t, 1)
+		for _, h := range r.hosts {
+			if err := r.open(t.Context(), h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		topic := r.hosts[0].living().topics[0]
+		r.acked[topic.ID()] = []cid.Cid{lost}
+		r.set(r.now.reach(0, false)) // nobody hears of what it writes
+		if _, err := topic.Append(t.Context(), []byte("unheard")); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.converge(t.Context()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "node 1 has 0 events") {
+			t.Errorf("converge: %v, want that node 1 is not in time", err)
+		}
+		var result Result
+		if err := r.check(t.Context(), &result); err != nil {
+			t.Fatal(err)
+		}
+		wrong := strings.Join(result.Wrong, "\n")
+		for _, want := range []string{"node 0: 1 of 1 acknowledged events are missing", lost.String(), "node 1: heads hash"} {
+			if !strings.Contains(wrong, want) {
+				t.Errorf("found %q, want something about %q", wrong, want)
+			}
+		}
+	})
+}
+
+func TestValidate(t *testing.T) {
+	fine := Scenario{Nodes: 3, Duration: time.Minute}
+	if err := fine.Validate(); err != nil {
+		t.Error(err)
+	}
+	for name, spoil := range map[string]func(*Scenario){
+		"no nodes":           func(s *Scenario) { s.Nodes = 0 },
+		"too many nodes":     func(s *Scenario) { s.Nodes = MaxNodes + 1 },
+		"no duration":        func(s *Scenario) { s.Duration = 0 },
+		"all is lost":        func(s *Scenario) { s.Link.Loss = 1 },
+		"negative latency":   func(s *Scenario) { s.Link.Latency = -1 },
+		"unknown kind":       func(s *Scenario) { s.Faults = []Fault{{Kind: "explode"}} },
+		"too late":           func(s *Scenario) { s.Faults = []Fault{{Kind: Heal, At: time.Hour}} },
+		"no such node":       func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Nodes: []int{3}}} },
+		"a node twice":       func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Nodes: []int{1, 1}}} },
+		"nodes and pick":     func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Nodes: []int{1}, Pick: 1}} },
+		"too many picked":    func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Pick: 4}} },
+		"heal of nodes":      func(s *Scenario) { s.Faults = []Fault{{Kind: Heal, Pick: 1}} },
+		"restart for a time": func(s *Scenario) { s.Faults = []Fault{{Kind: Restart, For: time.Second}} },
+		"lose nothing":       func(s *Scenario) { s.Faults = []Fault{{Kind: Lose}} },
+		"crash with loss":    func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Loss: 0.1}} },
+		"delay of nothing":   func(s *Scenario) { s.Faults = []Fault{{Kind: Delay}} },
+		"asymmetric crash":   func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Asymmetric: true}} },
+	} {
+		s := fine
+		spoil(&s)
+		if err := s.Validate(); err == nil {
+			t.Errorf("%s: valid", name)
+		}
+	}
+	for _, s := range Builtin() {
+		if err := s.Validate(); err != nil {
+			t.Errorf("%s: %v", s.Name, err)
+		}
 	}
 }

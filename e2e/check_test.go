@@ -1,0 +1,89 @@
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/cairn-p2p/cairn/crdt"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// diamond is a log of four events: a root, two on it, and one on both.
+func diamond(t *testing.T) []*types.Event {
+	t.Helper()
+	var log []*types.Event
+	for i, links := range [][]int{{}, {0}, {0}, {1, 2}} {
+		e := &types.Event{CID: sum(t, i)}
+		for _, l := range links {
+			e.Links = append(e.Links, log[l].CID)
+		}
+		log = append(log, e)
+	}
+	return log
+}
+
+func sum(t *testing.T, i int) cid.Cid {
+	t.Helper()
+	id, err := cid.V1Builder{Codec: cid.DagCBOR, MhType: 0x12}.Sum(fmt.Appendf(nil, "event %d", i))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// replicaOf holds a log, with such heads.
+func replicaOf(log []*types.Event, heads ...*types.Event) Replica {
+	r := Replica{Node: "a", Log: log}
+	for _, e := range heads {
+		r.Heads = append(r.Heads, types.Head{CID: e.CID})
+	}
+	r.HeadsHash = crdt.HeadsHash(r.Heads)
+	return r
+}
+
+// Check finds whatever is wrong with one of two replicas.
+func TestCheck(t *testing.T) {
+	log := diamond(t)
+	var acknowledged []cid.Cid
+	for _, e := range log {
+		acknowledged = append(acknowledged, e.CID)
+	}
+	sound := replicaOf(log, log[3])
+	sound.Node = "b"
+	stale := replicaOf(log, log[3])
+	stale.HeadsHash = crdt.HeadsHash(nil)
+	pending := replicaOf(log, log[3])
+	pending.Pending = 1
+	for _, test := range []struct {
+		name    string
+		replica Replica
+		want    []string // each is part of the error; none: no error
+	}{
+		{"sound", replicaOf(log, log[3]), nil},
+		{"another order", replicaOf([]*types.Event{log[0], log[2], log[1], log[3]}, log[3]), nil},
+		{"withheld", replicaOf(log[:3], log[1], log[2]), []string{"1 of 4 acknowledged events are missing", "b: heads hash"}},
+		{"withheld in the middle", replicaOf(slices.Delete(slices.Clone(log), 1, 2), log[3]), []string{"before its link", "1 of 4"}},
+		{"twice", replicaOf(append(slices.Clone(log), log[0]), log[3]), []string{"delivered twice"}},
+		{"before its link", replicaOf([]*types.Event{log[1], log[0], log[2], log[3]}, log[3]), []string{"before its link"}},
+		{"a link is a head", replicaOf(log, log[2], log[3]), []string{"is no sink", "b: heads hash"}},
+		{"a head twice", replicaOf(log, log[3], log[3]), []string{"head twice"}},
+		{"a sink is no head", replicaOf(log), []string{"1 sinks of the log are no heads"}},
+		{"stale heads hash", stale, []string{"that of its heads", "b: heads hash"}},
+		{"pending", pending, []string{"1 events are pending"}},
+	} {
+		err := Check([]Replica{test.replica, sound}, acknowledged)
+		if (err == nil) != (test.want == nil) {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		for _, want := range test.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want something about %q", test.name, err, want)
+			}
+		}
+	}
+}
