@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -29,33 +28,37 @@ type Replica struct {
 //   - nothing is pending;
 //   - all heads hashes are equal.
 //
-// The error joins everything that is wrong; nil: nothing is.
-func Check(replicas []Replica, acknowledged []cid.Cid) error {
-	var wrong []error
+// It returns what is wrong, one sentence each, at most 10 for a replica.
+func Check(replicas []Replica, acknowledged []cid.Cid) []string {
+	var wrong []string
 	for _, r := range replicas {
-		if err := r.check(acknowledged); err != nil {
-			wrong = append(wrong, fmt.Errorf("%s: %w", r.Node, err))
+		of := r.check(acknowledged)
+		for _, w := range of[:min(len(of), maxWrong)] {
+			wrong = append(wrong, r.Node+": "+w)
 		}
 		if first := replicas[0]; r.HeadsHash != first.HeadsHash {
-			wrong = append(wrong, fmt.Errorf("%s: heads hash %x of %d events, but %x of %d on %s",
+			wrong = append(wrong, fmt.Sprintf("%s: heads hash %x of %d events, but %x of %d on %s",
 				r.Node, r.HeadsHash[:4], len(r.Log), first.HeadsHash[:4], len(first.Log), first.Node))
 		}
 	}
-	return errors.Join(wrong...)
+	return wrong
 }
 
-func (r *Replica) check(acknowledged []cid.Cid) error {
-	var wrong []error
+// maxWrong keeps a log in the wrong order from filling the screen.
+const maxWrong = 10
+
+func (r *Replica) check(acknowledged []cid.Cid) []string {
+	var wrong []string
 	seen := make(map[cid.Cid]bool, len(r.Log))
 	sinks := map[cid.Cid]bool{}
 	for n, e := range r.Log {
 		if seen[e.CID] {
-			wrong = append(wrong, fmt.Errorf("event %s was delivered twice, at last as number %d", e.CID, n+1))
+			wrong = append(wrong, fmt.Sprintf("event %s was delivered twice, at last as number %d", e.CID, n+1))
 			continue
 		}
 		for _, l := range e.Links {
 			if !seen[l] {
-				wrong = append(wrong, fmt.Errorf("event %s was delivered as number %d, before its link %s", e.CID, n+1, l))
+				wrong = append(wrong, fmt.Sprintf("event %s was delivered as number %d, before its link %s", e.CID, n+1, l))
 			}
 			delete(sinks, l)
 		}
@@ -63,18 +66,18 @@ func (r *Replica) check(acknowledged []cid.Cid) error {
 	}
 	missing := slices.DeleteFunc(slices.Clone(acknowledged), func(id cid.Cid) bool { return seen[id] })
 	if len(missing) > 0 {
-		wrong = append(wrong, fmt.Errorf("%d of %d acknowledged events are missing, one is %s", len(missing), len(acknowledged), missing[0]))
+		wrong = append(wrong, fmt.Sprintf("%d of %d acknowledged events are missing, one is %s", len(missing), len(acknowledged), missing[0]))
 	}
 	if err := checkHeads(r.Heads, sinks); err != nil {
-		wrong = append(wrong, err)
+		wrong = append(wrong, err.Error())
 	}
 	if want := crdt.HeadsHash(r.Heads); want != r.HeadsHash {
-		wrong = append(wrong, fmt.Errorf("heads hash is %x, that of its heads %x", r.HeadsHash[:4], want[:4]))
+		wrong = append(wrong, fmt.Sprintf("heads hash is %x, that of its heads %x", r.HeadsHash[:4], want[:4]))
 	}
 	if r.Pending != 0 {
-		wrong = append(wrong, fmt.Errorf("%d events are pending", r.Pending))
+		wrong = append(wrong, fmt.Sprintf("%d events are pending", r.Pending))
 	}
-	return errors.Join(wrong...)
+	return wrong
 }
 
 // checkHeads holds heads to be the sinks, each once.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -125,8 +126,8 @@ func (e *FieldError) Error() string {
 	return fmt.Sprintf("fault %d: %s: %v", e.Fault+1, e.Field, e.Err)
 }
 
-// Unwrap returns what is wrong with it.
-func (e *FieldError) Unwrap() error { return e.Err }
+// Unwrap returns types.ErrInvalidArgument and what is wrong.
+func (e *FieldError) Unwrap() []error { return []error{types.ErrInvalidArgument, e.Err} }
 
 func fieldf(field, format string, args ...any) *FieldError {
 	return &FieldError{-1, field, fmt.Errorf(format, args...)}
@@ -153,6 +154,8 @@ func (s *Scenario) Validate() error {
 	switch {
 	case s.Duration <= 0 || s.Duration > MaxDuration:
 		return fieldf("duration", "%v is not in (0, %v]", s.Duration, MaxDuration)
+	case s.Seed > math.MaxInt64: // a file holds no more
+		return fieldf("seed", "it is not in [0, 2^63)")
 	case s.Link.Latency < 0:
 		return fieldf("link.latency", "%v is negative", s.Link.Latency)
 	case s.Link.Jitter < 0:

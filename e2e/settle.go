@@ -24,6 +24,9 @@ func (r *run) converge(ctx context.Context) error {
 		}
 		for {
 			equal, err := r.compare(ctx, topics)
+			if err == nil {
+				err = ctx.Err() // late is late
+			}
 			if err == nil && equal {
 				break
 			}
@@ -83,8 +86,8 @@ func (r *run) check(ctx context.Context, result *Result) error {
 		}
 		result.Events += len(replicas[0].Log)
 		result.Heads += len(replicas[0].Heads)
-		if err := Check(replicas, r.acked[topic]); err != nil {
-			result.Wrong = append(result.Wrong, fmt.Sprintf("topic %d: %v", k, err))
+		for _, w := range Check(replicas, r.acked[topic]) {
+			result.Wrong = append(result.Wrong, fmt.Sprintf("topic %d: %s", k, w))
 		}
 	}
 	return nil

@@ -137,6 +137,16 @@ func TestUsage(t *testing.T) {
 		{"dev --keep ''", "--keep is empty"},
 		{"dev --api 0.0.0.0:0", "not a loopback address"},
 		{"dev --api 127.0.0.1:65534", "not so many ports"},
+		{"sim", ""},
+		{"sim run", ""},
+		{"sim run none.toml", "none.toml"},
+		{"sim run halves --seed -1", "--seed -1 is negative"},
+		{"sim run halves --seed x", ""},
+		{"sim run halves --network moon", "want simulated or loopback"},
+		{"sim run one-way --network loopback", "fault 1: kind: only the simulated network"},
+		{"sim ls extra", ""},
+		{"sim show", ""},
+		{"sim show halves -o json", "is TOML"},
 	} {
 		code, stdout, stderr := runArgs(test.line, "", nil)
 		if code != exitUsage || stdout != "" || stderr == "" || !strings.Contains(stderr, test.says) {

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cairn-p2p/cairn/e2e"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// errBroken is how a scenario fails: what should hold does not.
+var errBroken = errors.New("not all that should hold does")
+
+func newSim(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "sim",
+		Short: "Run many nodes in one process, with faults, and check that they converge",
+	}
+	cmd.AddCommand(newSimRun(a), newSimLs(a), newSimShow(a))
+	return cmd
+}
+
+// simFlags are the flags of sim run.
+type simFlags struct {
+	seed    int64
+	seedSet bool
+	network string
+}
+
+func newSimRun(a *app) *cobra.Command {
+	var f simFlags
+	cmd := &cobra.Command{
+		Use:   "run FILE.toml|NAME",
+		Short: "Run a scenario",
+		Long: `Run a scenario: a file's, or the built-in one of that name.
+
+The nodes are whole ones, in this process, with their data in a temporary directory.
+They run in real time. It exits with 0 only if every invariant held in the end. 'cairn
+sim show NAME' prints a scenario as a file to begin with.`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			f.seedSet = cmd.Flags().Changed("seed")
+			return a.sim(ctx, args[0], f)
+		}),
+	}
+	cmd.Flags().Int64Var(&f.seed, "seed", 0, "draw with the seed `N` instead of the scenario's")
+	cmd.Flags().StringVar(&f.network, "network", e2e.Simulated.String(), "what the nodes speak through: simulated or loopback")
+	return cmd
+}
+
+func newSimLs(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "ls",
+		Short: "List the built-in scenarios, the quickest first",
+		Args:  cobra.NoArgs,
+		RunE: a.verb(func(context.Context, *cobra.Command, []string) error {
+			var rows []scenarioRow
+			for _, s := range e2e.Builtin() {
+				rows = append(rows, scenarioRow{s.Name, s.Nodes, s.Events, seconds(s.Duration), s.About})
+			}
+			return printList(a, rows, scenarioTable)
+		}),
+	}
+}
+
+func newSimShow(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show NAME",
+		Short: "Print a built-in scenario as a file for 'cairn sim run'",
+		Args:  cobra.ExactArgs(1),
+		RunE: a.verb(func(_ context.Context, _ *cobra.Command, args []string) error {
+			if a.output != formatTable {
+				return usagef("a scenario's file is TOML, so -o %s makes no sense with it", a.output)
+			}
+			s, err := builtin(args[0])
+			if err != nil {
+				return err
+			}
+			text, err := s.TOML()
+			if err != nil {
+				return err
+			}
+			return write(a.stdout, text)
+		}),
+	}
+}
+
+// scenarioRow is a scenario in a list.
+type scenarioRow struct {
+	Name    string  `json:"name"`
+	Nodes   int     `json:"nodes"`
+	Events  int     `json:"events"`
+	Seconds float64 `json:"seconds"` // of writing and faults
+	About   string  `json:"about"`
+}
+
+var scenarioTable = table[scenarioRow]{
+	{"NAME", 0, func(r *scenarioRow) string { return r.Name }},
+	{"NODES", 0, func(r *scenarioRow) string { return strconv.Itoa(r.Nodes) }},
+	{"EVENTS", 0, func(r *scenarioRow) string { return strconv.Itoa(r.Events) }},
+	{"SECONDS", 0, func(r *scenarioRow) string { return strconv.FormatFloat(r.Seconds, 'f', 0, 64) }},
+	{"ABOUT", 0, func(r *scenarioRow) string { return r.About }},
+}
+
+// simRow is what came of a scenario.
+type simRow struct {
+	Scenario        string   `json:"scenario"`
+	Network         string   `json:"network"`
+	Seed            uint64   `json:"seed"`
+	Nodes           int      `json:"nodes"`
+	Events          int      `json:"events"`
+	Acknowledged    int      `json:"acknowledged"`
+	Heads           int      `json:"heads"`
+	Converged       float64  `json:"converged_seconds"` // after the last fault or append
+	BytesPerEvent   float64  `json:"bytes_per_event"`   // that all nodes together sent
+	PacketsPerEvent float64  `json:"packets_per_event"` // 0 on loopback, which does not see them
+	Held            bool     `json:"held"`              // everything that should
+	Wrong           []string `json:"wrong"`             // what did not
+}
+
+var simTable = table[simRow]{
+	{"SCENARIO", 0, func(r *simRow) string { return r.Scenario }},
+	{"NETWORK", 0, func(r *simRow) string { return r.Network }},
+	{"SEED", 0, func(r *simRow) string { return strconv.FormatUint(r.Seed, 10) }},
+	{"NODES", 0, func(r *simRow) string { return strconv.Itoa(r.Nodes) }},
+	{"EVENTS", 0, func(r *simRow) string { return strconv.Itoa(r.Events) }},
+	{"HEADS", 0, func(r *simRow) string { return strconv.Itoa(r.Heads) }},
+	{"SECONDS TO EQUAL", 0, func(r *simRow) string { return strconv.FormatFloat(r.Converged, 'f', 3, 64) }},
+	{"BYTES/EVENT", 0, func(r *simRow) string { return strconv.FormatFloat(r.BytesPerEvent, 'f', 0, 64) }},
+	{"PACKETS/EVENT", 0, func(r *simRow) string {
+		if r.PacketsPerEvent == 0 {
+			return "-"
+		}
+		return strconv.FormatFloat(r.PacketsPerEvent, 'f', 1, 64)
+	}},
+	{"HELD", 0, func(r *simRow) string { return yesNo(r.Held) }},
+}
+
+func newSimRow(r *e2e.Result) simRow {
+	each := max(float64(r.Events), 1)
+	return simRow{
+		Scenario: r.Scenario, Network: r.Medium, Seed: r.Seed, Nodes: r.Nodes,
+		Events: r.Events, Acknowledged: r.Acknowledged, Heads: r.Heads,
+		Converged:       seconds(r.Converged),
+		BytesPerEvent:   float64(r.Bytes) / each,
+		PacketsPerEvent: float64(r.Packets) / each,
+		Held:            len(r.Wrong) == 0,
+		Wrong:           append([]string{}, r.Wrong...),
+	}
+}
+
+// sim runs a scenario and prints what came of it.
+func (a *app) sim(ctx context.Context, arg string, f simFlags) error {
+	s, err := scenario(arg)
+	if err != nil {
+		return err
+	}
+	o := e2e.Options{}
+	switch f.network {
+	case e2e.Simulated.String():
+	case e2e.Loopback.String():
+		o.Medium = e2e.Loopback
+	default:
+		return usagef("--network %q: want %s or %s", f.network, e2e.Simulated, e2e.Loopback)
+	}
+	if f.seedSet {
+		if f.seed < 0 {
+			return usagef("--seed %d is negative", f.seed)
+		}
+		s.Seed = uint64(f.seed)
+	}
+	running, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	p := a.newProgress(s.Events)
+	o.Progress = show(p)
+	r, err := e2e.Run(running, s, o)
+	p.end()
+	if err != nil && running.Err() != nil && ctx.Err() == nil {
+		return errInterrupted
+	}
+	if err != nil {
+		return err
+	}
+	if err := printList(a, []simRow{newSimRow(r)}, simTable); err != nil {
+		return err
+	}
+	if len(r.Wrong) > 0 {
+		return fmt.Errorf("%w:\n%s", errBroken, strings.Join(r.Wrong, "\n"))
+	}
+	return nil
+}
+
+// show makes a progress bar follow a run.
+func show(p progress) func(e2e.Progress) {
+	events := 0
+	return func(now e2e.Progress) {
+		if now.Fault != "" {
+			p.phase(now.Fault)
+		}
+		if now.Events > events {
+			p.add(now.Events - events)
+			events = now.Events
+		}
+	}
+}
+
+// scenario returns a file's scenario, or the built-in one of that name.
+func scenario(arg string) (e2e.Scenario, error) {
+	if !strings.HasSuffix(arg, ".toml") {
+		return builtin(arg)
+	}
+	s, err := e2e.Load(arg)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, usagef("%v", err)
+	}
+	return s, err
+}
+
+func builtin(name string) (e2e.Scenario, error) {
+	s, ok := e2e.Named(name)
+	if !ok {
+		return s, fmt.Errorf("scenario %q: %w: 'cairn sim ls' lists the built-in ones, and a file's name ends in .toml", name, types.ErrNotFound)
+	}
+	return s, nil
+}

@@ -1,0 +1,256 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// maxFile bounds what is read of a scenario's file: enough for MaxFaults.
+const maxFile = 4 << 20
+
+// FileError says where a scenario's file is wrong. Its text begins with
+// FILE:LINE:.
+type FileError struct {
+	File string
+	Line int // from 1
+	Err  error
+}
+
+// Error returns FILE:LINE: and what is wrong there.
+func (e *FileError) Error() string { return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err) }
+
+// Unwrap returns types.ErrInvalidArgument and what is wrong.
+func (e *FileError) Unwrap() []error { return []error{types.ErrInvalidArgument, e.Err} }
+
+// file is a scenario as a TOML file has it.
+type file struct {
+	Name     string     `toml:"name,omitempty"`
+	About    string     `toml:"about,omitempty"`
+	Nodes    int        `toml:"nodes"`
+	Topics   int        `toml:"topics,omitempty"`
+	Events   int        `toml:"events,omitempty"`
+	Size     int        `toml:"size,omitempty"`
+	Writers  int        `toml:"writers,omitempty"`
+	Duration duration   `toml:"duration"`
+	Seed     int64      `toml:"seed,omitempty"`
+	Link     fileLink   `toml:"link,omitempty"`
+	Faults   []fault    `toml:"fault,omitempty"`
+	Expect   fileExpect `toml:"expect,omitempty"`
+}
+
+type fileLink struct {
+	Latency   duration `toml:"latency,omitempty"`
+	Jitter    duration `toml:"jitter,omitempty"`
+	Loss      float64  `toml:"loss,omitempty"`
+	Bandwidth int      `toml:"bandwidth,omitempty"`
+}
+
+type fault struct {
+	At         duration `toml:"at"`
+	Kind       Kind     `toml:"kind"`
+	Nodes      []int    `toml:"nodes,omitempty"`
+	Pick       int      `toml:"pick,omitempty"`
+	For        duration `toml:"for,omitempty"`
+	Asymmetric bool     `toml:"asymmetric,omitempty"`
+	Loss       float64  `toml:"loss,omitempty"`
+	Delay      duration `toml:"delay,omitempty"`
+}
+
+type fileExpect struct {
+	Within duration `toml:"within,omitempty"`
+}
+
+// duration is a time.Duration as text.
+type duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf(`%q is no duration, want for example "1m30s" or "250ms"`, text)
+	}
+	*d = duration(v)
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// Load reads a scenario from a TOML file of at most 4 MiB. Its keys are those of
+// docs/simulation.md, and any other is an error. A scenario without a name has
+// the file's. The error is a *FileError for what is wrong in the file.
+func Load(name string) (Scenario, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return Scenario{}, fmt.Errorf("read scenario: %w", err)
+	}
+	defer f.Close() // read only: nothing to lose
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return Scenario{}, fmt.Errorf("read scenario: %w", err)
+	}
+	if len(text) > maxFile {
+		return Scenario{}, &FileError{name, 1, fmt.Errorf("it has more than %d bytes", maxFile)}
+	}
+	s, err := parse(text)
+	var wrong *FileError
+	if errors.As(err, &wrong) {
+		wrong.File = name
+	}
+	if s.Name == "" {
+		s.Name = strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
+	}
+	return s, err
+}
+
+// parse reads a scenario. The error is a *FileError without a file.
+func parse(text []byte) (Scenario, error) {
+	var f file
+	if err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&f); err != nil {
+		return Scenario{}, located(text, err)
+	}
+	s := f.scenario()
+	err := s.Validate()
+	var wrong *FieldError
+	if errors.As(err, &wrong) {
+		at, _ := lines(text)
+		return s, &FileError{Line: at.of(wrong), Err: err}
+	}
+	return s, err
+}
+
+// located makes a FileError of an error of the TOML decoder.
+func located(text []byte, err error) error {
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
+		first := unknown.Errors[0]
+		line, _ := first.Position()
+		return &FileError{Line: line, Err: fmt.Errorf("unknown key %s", strings.Join(first.Key(), "."))}
+	}
+	var wrong *toml.DecodeError
+	if errors.As(err, &wrong) {
+		line, _ := wrong.Position()
+		return &FileError{Line: line, Err: plain(wrong)}
+	}
+	// The decoder does not say where a key is defined again.
+	_, again := lines(text)
+	return &FileError{Line: max(again, 1), Err: plain(err)}
+}
+
+func plain(err error) error { return errors.New(strings.TrimPrefix(err.Error(), "toml: ")) }
+
+// places are the lines of a file's keys and tables, by their dotted names; a
+// table of an array has its index behind its name, as in fault.0.at.
+type places map[string]int
+
+// lines finds the keys and tables of a document. again is the line of the first
+// that is defined a second time, or 0.
+func lines(text []byte) (at places, again int) {
+	at, count := places{}, map[string]int{}
+	var p unstable.Parser
+	p.Reset(text)
+	table := ""
+	for p.NextExpression() {
+		e := p.Expression()
+		name, line := dotted(&p, e)
+		switch e.Kind {
+		case unstable.Table:
+			table = name + "."
+		case unstable.ArrayTable:
+			count[name]++
+			name = fmt.Sprintf("%s.%d", name, count[name]-1)
+			table = name + "."
+		case unstable.KeyValue:
+			name = table + name
+		default:
+			continue
+		}
+		if at[name] > 0 && again == 0 {
+			again = line
+		}
+		at[name] = line
+	}
+	return at, again
+}
+
+// dotted returns the name of a table or key, and its line.
+func dotted(p *unstable.Parser, e *unstable.Node) (name string, line int) {
+	var parts []string
+	for k := e.Key(); k.Next(); {
+		parts = append(parts, string(k.Node().Data))
+		line = p.Shape(k.Node().Raw).Start.Line
+	}
+	return strings.Join(parts, "."), line
+}
+
+// of returns the line of a field, or of the table that it should be in.
+func (at places) of(e *FieldError) int {
+	name := e.Field
+	if e.Fault >= 0 {
+		name = fmt.Sprintf("fault.%d.%s", e.Fault, e.Field)
+	}
+	for {
+		if line, ok := at[name]; ok {
+			return line
+		}
+		dot := strings.LastIndexByte(name, '.')
+		if dot < 0 {
+			return 1
+		}
+		name = name[:dot]
+	}
+}
+
+func (f *file) scenario() Scenario {
+	s := Scenario{
+		Name: f.Name, About: f.About, Nodes: f.Nodes, Topics: f.Topics, Events: f.Events, Size: f.Size,
+		Writers: f.Writers, Duration: time.Duration(f.Duration), Seed: uint64(f.Seed),
+		Link: Link{
+			Latency: time.Duration(f.Link.Latency), Jitter: time.Duration(f.Link.Jitter),
+			Loss: f.Link.Loss, Bandwidth: f.Link.Bandwidth,
+		},
+		Expect: Expect{Within: time.Duration(f.Expect.Within)},
+	}
+	for _, a := range f.Faults {
+		s.Faults = append(s.Faults, Fault{
+			At: time.Duration(a.At), Kind: a.Kind, Nodes: a.Nodes, Pick: a.Pick, For: time.Duration(a.For),
+			Asymmetric: a.Asymmetric, Loss: a.Loss, Delay: time.Duration(a.Delay),
+		})
+	}
+	return s
+}
+
+// TOML returns the scenario as a file for Load.
+func (s Scenario) TOML() ([]byte, error) {
+	f := file{
+		Name: s.Name, About: s.About, Nodes: s.Nodes, Topics: s.Topics, Events: s.Events, Size: s.Size,
+		Writers: s.Writers, Duration: duration(s.Duration), Seed: int64(s.Seed),
+		Link: fileLink{
+			Latency: duration(s.Link.Latency), Jitter: duration(s.Link.Jitter),
+			Loss: s.Link.Loss, Bandwidth: s.Link.Bandwidth,
+		},
+		Expect: fileExpect{Within: duration(s.Expect.Within)},
+	}
+	for _, a := range s.Faults {
+		f.Faults = append(f.Faults, fault{
+			At: duration(a.At), Kind: a.Kind, Nodes: a.Nodes, Pick: a.Pick, For: duration(a.For),
+			Asymmetric: a.Asymmetric, Loss: a.Loss, Delay: duration(a.Delay),
+		})
+	}
+	text, err := toml.Marshal(f)
+	if err != nil {
+		return nil, fmt.Errorf("write scenario %q: %w", s.Name, err)
+	}
+	return text, nil
+}
