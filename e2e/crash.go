@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -49,19 +50,39 @@ func copyTree(to, from string) error {
 	})
 }
 
-// copyFile copies a file and leaves out what is zero: Badger's logs are long
-// and nearly empty.
+// copyFile copies a file and leaves holes where it is zero: Badger's logs are
+// long and nearly empty.
 func copyFile(to, from string) error {
-	b, err := os.ReadFile(from)
+	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	defer in.Close() // read only: nothing to lose
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(bytes.TrimRight(b, "\x00"))
-	return errors.Join(err, f.Truncate(int64(len(b))), f.Close())
+	return errors.Join(copyHoles(out, in), out.Close())
+}
+
+func copyHoles(out, in *os.File) error {
+	const chunk = 64 << 10
+	b, zeros := make([]byte, chunk), make([]byte, chunk)
+	for at := int64(0); ; {
+		n, err := io.ReadFull(in, b)
+		if !bytes.Equal(b[:n], zeros[:n]) {
+			if _, err := out.WriteAt(b[:n], at); err != nil {
+				return err
+			}
+		}
+		at += int64(n)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return out.Truncate(at)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // sameTree reports whether two directories hold the same files with the same

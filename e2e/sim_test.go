@@ -52,6 +52,9 @@ func hold(t *testing.T, s Scenario, m Medium) {
 
 func TestBuiltin(t *testing.T) {
 	for _, s := range Builtin() {
+		if raceEnabled {
+			s.Events /= 5
+		}
 		t.Run(s.Name, func(t *testing.T) { simulate(t, s) })
 	}
 }
