@@ -28,6 +28,8 @@ type Options struct {
 	Dir string
 	// Log takes the nodes' logs, each with its number; nil: they are lost.
 	Log *slog.Logger
+	// Trace keeps what a report draws: Result.Faults, Samples and Log.
+	Trace bool
 	// Progress, when set, is told of every fault and, often, of how far the run
 	// is. It is called by one goroutine at a time and should not block.
 	Progress func(Progress)
@@ -57,6 +59,24 @@ type Result struct {
 	Packets   uint64        `json:"packets"` // the same; 0 on loopback, which does not see them
 	// Wrong is what does not hold, one sentence each; empty: all does.
 	Wrong []string `json:"wrong"`
+
+	// Of a run with Options.Trace:
+	Faults  []Happening    `json:"faults,omitempty"`
+	Samples []Sample       `json:"samples,omitempty"`
+	Log     []*types.Event `json:"-"` // the first node's delivery log of the first topic
+}
+
+// Happening is a fault that began or ended.
+type Happening struct {
+	At   time.Duration `json:"at"` // since the start
+	What string        `json:"what"`
+}
+
+// Sample is how many events there were at a moment, of all topics.
+type Sample struct {
+	At           time.Duration `json:"at"` // since the start
+	Acknowledged int           `json:"acknowledged"`
+	Events       []int         `json:"events"` // on each node; -1 while it is down
 }
 
 // Run runs a scenario and blocks until it is over and checked, all nodes are
@@ -101,6 +121,8 @@ type run struct {
 	acked map[types.TopicID][]cid.Cid
 	count int
 	last  time.Time // of the last fault, mending or append
+
+	trace trace
 }
 
 func newRun(s Scenario, o Options, dir string) *run {
@@ -129,6 +151,8 @@ func (r *run) run(ctx context.Context) (*Result, error) {
 	}
 	r.started = time.Now()
 	r.touch()
+	stop := r.sample(ctx)
+	defer stop()
 	if err := r.play(ctx, actions); err != nil {
 		return nil, err
 	}
@@ -141,6 +165,8 @@ func (r *run) run(ctx context.Context) (*Result, error) {
 	}
 	late := r.converge(ctx)
 	result.Converged = time.Since(last)
+	stop()
+	result.Faults, result.Samples = r.trace.faults, r.trace.samples
 	result.Bytes, result.Packets = r.net.traffic()
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -184,6 +210,7 @@ func (r *run) act(ctx context.Context, actions []action) error {
 			return fmt.Errorf("%v, %s: %w", a.at, a.name, err)
 		}
 		r.touch()
+		r.trace.happened(time.Since(r.started), a.name)
 		r.tell(a.name)
 	}
 	return nil

@@ -84,6 +84,9 @@ func (r *run) check(ctx context.Context, result *Result) error {
 			}
 			replicas = append(replicas, replica)
 		}
+		if k == 0 && r.o.Trace {
+			result.Log = replicas[0].Log
+		}
 		result.Events += len(replicas[0].Log)
 		result.Heads += len(replicas[0].Heads)
 		for _, w := range Check(replicas, r.acked[topic]) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -195,4 +196,47 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s: %v", s.Name, err)
 		}
 	}
+}
+
+// A trace shows who lagged behind and who was down, and that nobody is in the
+// end.
+func TestTrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, err := Run(t.Context(), Scenario{
+			Nodes: 3, Topics: 2, Events: 100, Writers: 2, Duration: 10 * time.Second,
+			Faults: []Fault{
+				{At: 2 * time.Second, Kind: Partition, Nodes: []int{2}, For: 4 * time.Second},
+				{At: 7 * time.Second, Kind: Crash, Nodes: []int{1}, For: time.Second},
+			},
+		}, Options{Dir: t.TempDir(), Trace: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var what []string
+		for _, f := range r.Faults {
+			what = append(what, f.What)
+		}
+		if got, want := strings.Join(what, "; "), "partition of [2]; end of partition of [2]; crash of [1]; end of crash of [1]; end of all faults"; got != want {
+			t.Errorf("faults %q, want %q", got, want)
+		}
+		behind, down := 0, 0
+		for _, s := range r.Samples {
+			if s.At > 5*time.Second && s.At < 6*time.Second && s.Events[2] < s.Acknowledged-20 && s.Events[1] >= s.Acknowledged-1 {
+				behind++
+			}
+			if s.Events[1] == -1 && s.At > 7*time.Second && s.At < 8*time.Second {
+				down++
+			}
+		}
+		if behind < 15 || down < 15 {
+			t.Errorf("of 20 samples each, node 2 is behind in %d, and node 1 down in %d", behind, down)
+		}
+		last := r.Samples[len(r.Samples)-1]
+		if want := []int{100, 100, 100}; !slices.Equal(last.Events, want) || last.Acknowledged != 100 {
+			t.Errorf("last sample %+v, want %v", last, want)
+		}
+		if len(r.Log) != 50 {
+			t.Errorf("%d events of the first topic, want 50", len(r.Log))
+		}
+	})
 }

@@ -34,6 +34,7 @@ type simFlags struct {
 	seed    int64
 	seedSet bool
 	network string
+	report  string
 }
 
 func newSimRun(a *app) *cobra.Command {
@@ -54,6 +55,7 @@ sim show NAME' prints a scenario as a file to begin with.`,
 	}
 	cmd.Flags().Int64Var(&f.seed, "seed", 0, "draw with the seed `N` instead of the scenario's")
 	cmd.Flags().StringVar(&f.network, "network", e2e.Simulated.String(), "what the nodes speak through: simulated or loopback")
+	cmd.Flags().StringVar(&f.report, "report", "", "write a page with the course of the run, its DAG and the data of both into `FILE`")
 	return cmd
 }
 
@@ -178,6 +180,12 @@ func (a *app) sim(ctx context.Context, arg string, f simFlags) error {
 		}
 		s.Seed = uint64(f.seed)
 	}
+	if f.report != "" {
+		if err := checkReport(f.report); err != nil {
+			return err
+		}
+		o.Trace = true
+	}
 	running, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	p := a.newProgress(s.Events)
@@ -192,6 +200,11 @@ func (a *app) sim(ctx context.Context, arg string, f simFlags) error {
 	}
 	if err := printList(a, []simRow{newSimRow(r)}, simTable); err != nil {
 		return err
+	}
+	if f.report != "" {
+		if err := writeReport(f.report, r); err != nil {
+			return err
+		}
 	}
 	if len(r.Wrong) > 0 {
 		return fmt.Errorf("%w:\n%s", errBroken, strings.Join(r.Wrong, "\n"))
