@@ -144,6 +144,7 @@ func TestUsage(t *testing.T) {
 		{"sim run halves --seed x", ""},
 		{"sim run halves --network moon", "want simulated or loopback"},
 		{"sim run one-way --network loopback", "fault 1: kind: only the simulated network"},
+		{"sim run halves --report none/r.html", "there is no directory none"},
 		{"sim ls extra", ""},
 		{"sim show", ""},
 		{"sim show halves -o json", "is TOML"},
