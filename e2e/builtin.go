@@ -50,6 +50,25 @@ func Builtin() []Scenario {
 			Link: Link{Latency: 10 * time.Millisecond, Jitter: 500 * time.Millisecond},
 		},
 		{
+			Name: "flapping", About: "Two halves are cut off from each other again and again.",
+			Nodes: 6, Events: 300, Writers: 6, Duration: 7 * s, Link: lan,
+			Faults: []Fault{
+				{At: 1 * s, Kind: Partition, Nodes: []int{0, 1, 2}, For: s},
+				{At: 3 * s, Kind: Partition, Nodes: []int{0, 1, 2}, For: s},
+				{At: 5 * s, Kind: Partition, Nodes: []int{0, 1, 2}, For: s},
+			},
+		},
+		{
+			Name: "bad-line", About: "One node's line loses half of its packets and delays the rest, and one restarts meanwhile.",
+			Nodes: 5, Events: 250, Writers: 5, Duration: 7 * s, Link: lan,
+			Faults: []Fault{
+				{At: 1 * s, Kind: Lose, Nodes: []int{0}, Loss: 0.5},
+				{At: 1 * s, Kind: Delay, Nodes: []int{0}, Delay: 300 * time.Millisecond},
+				{At: 3 * s, Kind: Restart, Nodes: []int{1}},
+				{At: 6 * s, Kind: Heal},
+			},
+		},
+		{
 			Name: "churn", About: "A third of the nodes leaves and joins again, in turn, and one restarts.",
 			Nodes: 9, Events: 450, Writers: 9, Duration: 9 * s, Link: lan,
 			Faults: []Fault{

@@ -28,7 +28,7 @@ type Options struct {
 	Dir string
 	// Log takes the nodes' logs, each with its number; nil: they are lost.
 	Log *slog.Logger
-	// Trace keeps what a report draws: Result.Faults, Samples and Log.
+	// Trace keeps what a report draws: Result.Samples and Log.
 	Trace bool
 	// Progress, when set, is told of every fault and, often, of how far the run
 	// is. It is called by one goroutine at a time and should not block.
@@ -58,10 +58,10 @@ type Result struct {
 	Bytes     uint64        `json:"bytes"`   // that all nodes sent until then
 	Packets   uint64        `json:"packets"` // the same; 0 on loopback, which does not see them
 	// Wrong is what does not hold, one sentence each; empty: all does.
-	Wrong []string `json:"wrong"`
+	Wrong  []string    `json:"wrong"`
+	Faults []Happening `json:"faults"` // in the order in which they happened
 
 	// Of a run with Options.Trace:
-	Faults  []Happening    `json:"faults,omitempty"`
 	Samples []Sample       `json:"samples,omitempty"`
 	Log     []*types.Event `json:"-"` // the first node's delivery log of the first topic
 }
