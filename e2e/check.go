@@ -14,6 +14,7 @@ import (
 type Replica struct {
 	Node      string         // its name, for the errors
 	Log       []*types.Event // the delivery log
+	Events    uint64         // how many the node says there are in it
 	Heads     []types.Head
 	HeadsHash types.Hash
 	Pending   int // events that wait for their links
@@ -23,7 +24,8 @@ type Replica struct {
 // apart any more, to what must be true in the end:
 //
 //   - each has every event that was acknowledged;
-//   - its delivery log has each event once, after its links;
+//   - its delivery log has each event once, after its links, and as many as it
+//     says;
 //   - its heads are the sinks of the DAG in the log, and the heads hash is theirs;
 //   - nothing is pending;
 //   - all heads hashes are equal.
@@ -63,6 +65,9 @@ func (r *Replica) check(acknowledged []cid.Cid) []string {
 			delete(sinks, l)
 		}
 		seen[e.CID], sinks[e.CID] = true, true
+	}
+	if uint64(len(r.Log)) != r.Events {
+		wrong = append(wrong, fmt.Sprintf("%d events were delivered of %d", len(r.Log), r.Events))
 	}
 	missing := slices.DeleteFunc(slices.Clone(acknowledged), func(id cid.Cid) bool { return seen[id] })
 	if len(missing) > 0 {

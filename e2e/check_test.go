@@ -37,7 +37,7 @@ func sum(t *testing.T, i int) cid.Cid {
 
 // replicaOf holds a log, with such heads.
 func replicaOf(log []*types.Event, heads ...*types.Event) Replica {
-	r := Replica{Node: "a", Log: log}
+	r := Replica{Node: "a", Log: log, Events: uint64(len(log))}
 	for _, e := range heads {
 		r.Heads = append(r.Heads, types.Head{CID: e.CID})
 	}
@@ -58,6 +58,8 @@ func TestCheck(t *testing.T) {
 	stale.HeadsHash = crdt.HeadsHash(nil)
 	pending := replicaOf(log, log[3])
 	pending.Pending = 1
+	short := replicaOf(log, log[3])
+	short.Events = 5
 	for _, test := range []struct {
 		name    string
 		replica Replica
@@ -73,6 +75,7 @@ func TestCheck(t *testing.T) {
 		{"a head twice", replicaOf(log, log[3], log[3]), []string{"head twice"}},
 		{"a sink is no head", replicaOf(log), []string{"1 sinks of the log are no heads"}},
 		{"stale heads hash", stale, []string{"that of its heads", "b: heads hash"}},
+		{"short log", short, []string{"4 events were delivered of 5"}},
 		{"pending", pending, []string{"1 events are pending"}},
 	} {
 		wrong := strings.Join(Check([]Replica{test.replica, sound}, acknowledged), "\n")

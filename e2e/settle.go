@@ -96,14 +96,20 @@ func (r *run) check(ctx context.Context, result *Result) error {
 	return nil
 }
 
+// readPatience bounds the reading of one delivery log: one that is shorter than
+// its node says would be waited for without end.
+const readPatience = time.Minute
+
 // readReplica reads what a node holds of a topic that does not grow any more.
 func readReplica(ctx context.Context, name string, t *node.Topic) (Replica, error) {
+	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
 	r := Replica{Node: name}
 	s, err := t.State(ctx)
 	if err != nil {
 		return r, err
 	}
-	r.Heads, r.HeadsHash, r.Pending = s.Heads, s.HeadsHash, s.PendingEvents
+	r.Events, r.Heads, r.HeadsHash, r.Pending = s.Events, s.Heads, s.HeadsHash, s.PendingEvents
 	if s.Events == 0 {
 		return r, nil
 	}
