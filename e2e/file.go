@@ -124,7 +124,7 @@ func parse(text []byte) (Scenario, error) {
 	err := s.Validate()
 	var wrong *FieldError
 	if errors.As(err, &wrong) {
-		at, _ := lines(text)
+		at, _ := findLines(text)
 		return s, &FileError{Line: at.of(wrong), Err: err}
 	}
 	return s, err
@@ -144,7 +144,7 @@ func located(text []byte, err error) error {
 		return &FileError{Line: line, Err: plain(wrong)}
 	}
 	// The decoder does not say where a key is defined again.
-	_, again := lines(text)
+	_, again := findLines(text)
 	return &FileError{Line: max(again, 1), Err: plain(err)}
 }
 
@@ -154,9 +154,9 @@ func plain(err error) error { return errors.New(strings.TrimPrefix(err.Error(), 
 // table of an array has its index behind its name, as in fault.0.at.
 type places map[string]int
 
-// lines finds the keys and tables of a document. again is the line of the first
+// findLines finds the keys and tables of a document. again is the line of the first
 // that is defined a second time, or 0.
-func lines(text []byte) (at places, again int) {
+func findLines(text []byte) (at places, again int) {
 	at, count := places{}, map[string]int{}
 	var p unstable.Parser
 	p.Reset(text)
