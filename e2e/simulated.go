@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -155,7 +154,8 @@ func indexOf(a net.Addr) int {
 	if !ok || u.IP.To4() == nil {
 		return -1
 	}
-	return int(binary.BigEndian.Uint32(u.IP.To4())&0xFFFFFF) - 1
+	ip := u.IP.To4()
+	return int(ip[1])<<16 + int(ip[2])<<8 + int(ip[3]) - 1
 }
 
 // bare is a multiaddress without its peer id.
