@@ -1,10 +1,12 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -139,6 +141,60 @@ func TestDraining(t *testing.T) {
 	if !s.draining.Load() {
 		t.Error("it does not drain")
 	}
+}
+
+// While calls finish after the server was told to stop, it still answers who asks
+// how it is, and takes no new call.
+func TestAnswersWhileItDrains(t *testing.T) {
+	l, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, release := make(chan struct{}), make(chan struct{})
+	first := sync.OnceFunc(func() {
+		close(begun)
+		<-release
+	})
+	svc := &fake{publish: func(_ context.Context, _ string, drafts []Draft) ([]string, error) {
+		if len(drafts) == 1 {
+			first()
+		}
+		return []string{"cid"}, nil
+	}}
+	c, stop := serveServer(t, l, &Server{Service: svc})
+	published, stopped := make(chan error, 1), make(chan struct{})
+	go func() {
+		_, err := c.Publish(t.Context(), "t", []Draft{{}})
+		published <- err
+	}()
+	<-begun
+	go func() {
+		defer close(stopped)
+		stop()
+	}()
+	code := http.StatusOK
+	for code == http.StatusOK { // until it has heard of it
+		r, err := http.Get("http://" + l.Addr().String() + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close() //nolint:errcheck // only the code counts
+		code = r.StatusCode
+	}
+	if code != http.StatusServiceUnavailable {
+		t.Errorf("/readyz answers %d while a call finishes", code)
+	}
+	for err == nil { // until it takes no more
+		_, err = c.Publish(t.Context(), "t", []Draft{{}, {}})
+	}
+	if !errors.Is(err, ErrUnreachable) {
+		t.Errorf("a call that came meanwhile: %v", err)
+	}
+	close(release)
+	if err := <-published; err != nil {
+		t.Errorf("the call under way: %v", err)
+	}
+	<-stopped
 }
 
 // TestMetrics scrapes a node as Prometheus does.

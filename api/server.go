@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,7 @@ type Server struct {
 	Pprof bool
 
 	draining atomic.Bool
+	calls    sync.RWMutex // held for reading by each of the service's calls
 }
 
 // Drain makes /readyz answer 503 from now on, so that nobody sends the node new
@@ -55,9 +57,10 @@ func Serve(ctx context.Context, l net.Listener, svc Service, log *slog.Logger) e
 	return (&Server{Service: svc, Log: log}).Serve(ctx, l)
 }
 
-// Serve answers requests on l until ctx ends. Then it drains, accepts no more,
-// ends the calls that wait for something, lets the others finish for up to two
-// seconds, and returns nil. It owns l.
+// Serve answers requests on l until ctx ends. Then it drains: it ends the calls
+// that wait for something, refuses new ones, and lets the others finish for up to
+// two seconds, in which /readyz, /livez and /metrics still answer; then it returns
+// nil. It owns l.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	log := s.Log
 	if log == nil {
@@ -80,7 +83,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer done()
 	go func() {
 		<-serving.Done()
-		drained <- drain(server)
+		drained <- s.drain(server)
 	}()
 	err := server.Serve(l)
 	done()
@@ -94,9 +97,18 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // drain lets the server's requests finish, and cuts off what takes too long.
-func drain(server *http.Server) error {
+func (s *Server) drain(server *http.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
+	finished := make(chan struct{})
+	go func() {
+		s.calls.Lock() // for ever: no call begins again
+		close(finished)
+	}()
+	select {
+	case <-finished:
+	case <-ctx.Done():
+	}
 	err := server.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = server.Close()
@@ -111,12 +123,26 @@ func (s *Server) handler(ctx context.Context) http.Handler {
 		options = append(options, connect.WithCodec(jsonCodec{name}))
 	}
 	mux := http.NewServeMux()
-	mux.Handle(cairnv1connect.NewNodeServiceHandler(&handler{svc: s.Service, draining: ctx}, options...))
+	path, service := cairnv1connect.NewNodeServiceHandler(&handler{svc: s.Service, draining: ctx}, options...)
+	mux.Handle(path, s.counted(service))
 	reflector := grpcreflect.NewStaticReflector(cairnv1connect.NodeServiceName)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
 	s.addOps(mux)
 	return guard(withController(mux))
+}
+
+// counted answers calls as next does until the server drains, which waits for
+// them.
+func (s *Server) counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.calls.TryRLock() {
+			http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		defer s.calls.RUnlock()
+		next.ServeHTTP(w, r)
+	})
 }
 
 // controllerKey is the context key of the request's http.ResponseController.
