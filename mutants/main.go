@@ -110,8 +110,11 @@ func table(w io.Writer, results []result) error {
 		"Written by `make mutants`. Each row is a mistake in a patch of `mutants/`, and the first test that failed when it was made.\n\n" +
 		"| mutant | the mistake | verdict | by | seconds |\n| --- | --- | --- | --- | --- |\n")
 	for _, r := range results {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | `%s` %s | %.1f |\n",
-			r.name, r.mistake, r.verdict, r.by.pkg, r.by.test, r.took.Seconds())
+		by := ""
+		if r.verdict == caught {
+			by = fmt.Sprintf("%s `%s`", r.by.pkg, r.by.test)
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %.1f |\n", r.name, r.mistake, r.verdict, by, r.took.Seconds())
 		sum += r.took
 	}
 	fmt.Fprintf(&b, "\n%d mutants, %.0f s in all on a machine that had other work; most of it goes into building the tests.\n", len(results), sum.Seconds())

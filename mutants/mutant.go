@@ -178,14 +178,3 @@ func (m mutant) overlay(root, dir string) (string, error) {
 	name := filepath.Join(dir, "overlay.json")
 	return name, os.WriteFile(name, b, 0o600)
 }
-
-// mutated returns the packages that the patch changes, as the go command takes
-// them.
-func (m mutant) mutated() []string {
-	var packages []string
-	for _, f := range m.files {
-		packages = append(packages, "./"+path.Dir(f.path))
-	}
-	slices.Sort(packages)
-	return slices.Compact(packages)
-}

@@ -59,16 +59,14 @@ func (r runner) try(ctx context.Context, m mutant) (result, error) {
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // temporary
 	overlay, err := m.overlay(r.root, dir)
-	if err == nil {
-		err = r.build(ctx, m, overlay)
-	}
 	for _, pkg := range m.packages {
 		if err != nil || res.verdict == caught {
 			break
 		}
+		var by failure
 		var failed bool
-		if res.by, failed, err = r.test(ctx, pkg, overlay); failed {
-			res.verdict = caught
+		if by, failed, err = r.test(ctx, pkg, overlay); failed {
+			res.verdict, res.by = caught, by
 		}
 	}
 	res.took = time.Since(begin)
@@ -76,15 +74,6 @@ func (r runner) try(ctx context.Context, m mutant) (result, error) {
 		res.verdict, res.err = invalid, err
 	}
 	return res, ctx.Err()
-}
-
-// build compiles the packages that the mutant changes.
-func (r runner) build(ctx context.Context, m mutant, overlay string) error {
-	args := append([]string{"build", "-o", os.DevNull, "-overlay", overlay}, m.mutated()...)
-	if out, err := r.command(ctx, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("mutated code does not compile: %w\n%s", err, out)
-	}
-	return nil
 }
 
 // test runs the tests of a package over the mutated code and returns the first
@@ -105,20 +94,23 @@ func (r runner) test(ctx context.Context, pkg, overlay string) (f failure, faile
 
 // firstFailure reads what go test -json prints of one package. Of a package that
 // broke off, by a panic or the timeout, it is the test that began last and did
-// not end. The error is for tests that could not be built.
+// not end. The error is for code that does not compile.
 func firstFailure(r io.Reader) (f failure, failed bool, err error) {
 	var open []string // tests that have begun and not ended
+	var compiler strings.Builder
 	for d := json.NewDecoder(r); ; {
-		var line struct{ Action, Test, FailedBuild string }
+		var line struct{ Action, Test, Output, FailedBuild string }
 		switch err := d.Decode(&line); {
 		case errors.Is(err, io.EOF):
 			return f, failed, nil
 		case err != nil:
 			return f, false, fmt.Errorf("read what go test prints: %w", err)
 		case line.FailedBuild != "":
-			return f, false, fmt.Errorf("tests do not compile: %s", line.FailedBuild)
+			return f, false, fmt.Errorf("mutated code does not compile: %s", &compiler)
 		}
 		switch line.Action {
+		case "build-output":
+			compiler.WriteString(line.Output)
 		case "run":
 			open = append(open, line.Test)
 		case "pass", "skip", "fail":
