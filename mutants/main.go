@@ -35,6 +35,7 @@ func run(ctx context.Context, names []string, file string) error {
 	if err != nil {
 		return err
 	}
+	all := len(mutants)
 	if mutants, err = choose(mutants, names); err != nil {
 		return err
 	}
@@ -57,9 +58,10 @@ func run(ctx context.Context, names []string, file string) error {
 			bad++
 		}
 		results = append(results, res)
-	}
-	if file != "" {
-		if err := writeTable(file, results); err != nil {
+		if file == "" {
+			continue
+		}
+		if err := writeTable(file, results, all); err != nil { // each time: a run takes long
 			return err
 		}
 	}
@@ -94,16 +96,17 @@ func packagesOf(mutants []mutant) []string {
 	return slices.Compact(packages)
 }
 
-func writeTable(name string, results []result) error {
+func writeTable(name string, results []result, all int) error {
 	f, err := os.Create(name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(table(f, results), f.Close())
+	return errors.Join(table(f, results, all), f.Close())
 }
 
-// table writes what came of the mutants as Markdown.
-func table(w io.Writer, results []result) error {
+// table writes as Markdown what came of those mutants, of all there are, that
+// were tried.
+func table(w io.Writer, results []result, all int) error {
 	var b strings.Builder
 	var sum time.Duration
 	b.WriteString("# Mutants\n\n" +
@@ -117,7 +120,7 @@ func table(w io.Writer, results []result) error {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %.1f |\n", r.name, r.mistake, r.verdict, by, r.took.Seconds())
 		sum += r.took
 	}
-	fmt.Fprintf(&b, "\n%d mutants, %.0f s in all on a machine that had other work; most of it goes into building the tests.\n", len(results), sum.Seconds())
+	fmt.Fprintf(&b, "\n%d of %d mutants were tried, in %.0f s.\n", len(results), all, sum.Seconds())
 	_, err := io.WriteString(w, b.String())
 	return err
 }

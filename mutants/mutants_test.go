@@ -256,14 +256,14 @@ func TestChoose(t *testing.T) {
 func TestTable(t *testing.T) {
 	var b strings.Builder
 	m := mutant{name: "a", mistake: "A mistake."}
-	if err := table(&b, []result{{mutant: m, verdict: caught, by: failure{"./x", "TestX"}}}); err != nil {
+	if err := table(&b, []result{{mutant: m, verdict: caught, by: failure{"./x", "TestX"}}}, 2); err != nil {
 		t.Fatal(err)
 	}
 	if want := "| `a` | A mistake. | caught | ./x `TestX` | 0.0 |\n"; !strings.Contains(b.String(), want) {
 		t.Errorf("no row %q in\n%s", want, b.String())
 	}
 	broken := errors.New("disk is gone")
-	if err := table(failing{broken}, nil); !errors.Is(err, broken) {
+	if err := table(failing{broken}, nil, 0); !errors.Is(err, broken) {
 		t.Errorf("error %v, want %v", err, broken)
 	}
 }
