@@ -5,7 +5,7 @@ RUNS        ?= 3
 # A decoder's fuzz test, as package:function.
 FUZZ := $(shell grep -rlE '^func Fuzz' --include='*_test.go' . | xargs grep -hoE '^func Fuzz[A-Za-z]+' /dev/null --with-filename | sed -E 's,^\./,,; s,/[^/]*_test\.go:func ,:,')
 
-.PHONY: help build check lint test e2e fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics bench-long bench-parts bench-peer generate
+.PHONY: help build check lint test e2e fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics bench-long bench-parts bench-peer mutants generate
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ bench-parts:
 
 bench-peer: ## the same work on Cairn and on go-ds-crdt, beside each other; above an hour
 	cd bench && go run .
+
+mutants: ## make each mistake of mutants/ and see that a test catches it; about 20 minutes on two busy cores
+	go run ./mutants -write docs/mutants.md
 
 generate: ## the protobuf code; needs protoc, protoc-gen-go and protoc-gen-connect-go
 	go generate ./...

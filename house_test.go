@@ -45,6 +45,7 @@ var may = map[string][]string{
 	"cmd/cairn":                   {"types", "crdt", "node", "api", "api/...", "graph", "e2e"},
 	"e2e":                         {"types", "crdt", "node"},
 	"e2e/bench":                   {"types", "crdt", "node", "store/badger"}, // to fill a node's data at once
+	"mutants":                     {},
 }
 
 // only lists libraries that few packages may import, tests aside.

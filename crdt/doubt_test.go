@@ -115,8 +115,12 @@ func TestLateReloadTellsWhatPersisted(t *testing.T) {
 	}
 	w.store.inject(nil)
 	w.store.failLoads(nil)
-	s := mustState(t, w)
-	<-committed
+	s := mustState(t, w) // loads the topic, and tells before it answers
+	select {
+	case <-committed:
+	default:
+		t.Error("no subscriber was woken")
+	}
 	if got := w.syncer.last(); s.Events != 2 || got != s.HeadsHash {
 		t.Errorf("%d events; the syncer was told %x, the heads hash is %x", s.Events, got, s.HeadsHash)
 	}

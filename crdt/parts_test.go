@@ -3,6 +3,7 @@ package crdt_test
 import (
 	"crypto/ed25519"
 	"errors"
+	"iter"
 	"sync"
 	"testing"
 
@@ -86,6 +87,31 @@ type faultyStore struct {
 	loadErr error
 	fault   func(b *types.Batch) (persist bool, err error) // nil: no fault
 	hold    chan struct{}                                  // commits wait until it closes
+	read    func()                                         // called once, when a log was read to its end; nil: nothing
+}
+
+func (s *faultyStore) Log(topic types.TopicID, after types.Cursor) iter.Seq2[types.Entry, error] {
+	return func(yield func(types.Entry, error) bool) {
+		for entry, err := range s.Store.Log(topic, after) {
+			if !yield(entry, err) {
+				return
+			}
+		}
+		s.mu.Lock()
+		read := s.read
+		s.read = nil
+		s.mu.Unlock()
+		if read != nil {
+			read()
+		}
+	}
+}
+
+// onRead calls do once a log was read to its end, before its reader goes on.
+func (s *faultyStore) onRead(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read = do
 }
 
 func (s *faultyStore) Commit(b *types.Batch) error {

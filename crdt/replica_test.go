@@ -157,6 +157,21 @@ func TestSubscribersSeeAppendedGossipedAndBackfilledEvents(t *testing.T) {
 	group.Wait()
 }
 
+// The last commit of a topic that then stays quiet may come just when a
+// subscriber has read the log and does not wait yet.
+func TestSubscribeMissesNoCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, openTopic(t))
+		mustAppend(t, w, "before")
+		var late []*types.Event
+		w.store.onRead(func() { late = mustAppend(t, w, "between") })
+		got := take(t, w, types.Cursor{}, 2)
+		if len(late) != 1 || got[1].CID != late[0].CID {
+			t.Errorf("delivered %q, then %q", got[0].Payload, got[1].Payload)
+		}
+	})
+}
+
 func TestSubscribeResumesFromCursor(t *testing.T) {
 	w := newWorld(t, openTopic(t))
 	events := mustAppend(t, w, "a", "b", "c")
@@ -264,33 +279,35 @@ func TestFailedCommit(t *testing.T) {
 
 // A subscriber hears of a commit that failed and yet persisted.
 func TestPersistedFailureWakesSubscribers(t *testing.T) {
-	w := newWorld(t, openTopic(t))
-	first := mustAppend(t, w, "first")[0]
-	got := make(chan crdt.Delivery)
-	go func() {
-		defer close(got)
-		for d, err := range w.Subscribe(context.Background(), types.Cursor{}) {
-			if err != nil {
-				return
+	synctest.Test(t, func(t *testing.T) { // so that one who hears nothing fails, and does not wait
+		w := newWorld(t, openTopic(t))
+		first := mustAppend(t, w, "first")[0]
+		got := make(chan crdt.Delivery)
+		go func() {
+			defer close(got)
+			for d, err := range w.Subscribe(context.Background(), types.Cursor{}) {
+				if err != nil {
+					return
+				}
+				got <- d
 			}
-			got <- d
+		}()
+		if d := <-got; d.CID != first.CID {
+			t.Fatalf("delivered %q", d.Payload)
 		}
-	}()
-	if d := <-got; d.CID != first.CID {
-		t.Fatalf("delivered %q", d.Payload)
-	}
-	w.store.inject(func(*types.Batch) (bool, error) { return true, types.ErrStore })
-	_, err := w.Append(t.Context(), crdt.Draft{Payload: []byte("second")})
-	if !errors.Is(err, types.ErrStore) {
-		t.Fatal(err)
-	}
-	if d := <-got; string(d.Payload) != "second" {
-		t.Errorf("delivered %q", d.Payload)
-	}
-	w.Close()
-	for range got {
-		t.Error("delivered twice")
-	}
+		w.store.inject(func(*types.Batch) (bool, error) { return true, types.ErrStore })
+		_, err := w.Append(t.Context(), crdt.Draft{Payload: []byte("second")})
+		if !errors.Is(err, types.ErrStore) {
+			t.Fatal(err)
+		}
+		if d := <-got; string(d.Payload) != "second" {
+			t.Errorf("delivered %q", d.Payload)
+		}
+		w.Close()
+		for range got {
+			t.Error("delivered twice")
+		}
+	})
 }
 
 // A full disk refuses and changes nothing; when there is room again, appends

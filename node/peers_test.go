@@ -77,6 +77,9 @@ func TestRememberedPeersAreBounded(t *testing.T) {
 		}
 		n.peers.named(last)
 	}
+	if held := len(n.peers.sorted()); held != maxRemembered {
+		t.Errorf("%d peers in memory, want %d", held, maxRemembered)
+	}
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}

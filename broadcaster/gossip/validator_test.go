@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -262,6 +263,37 @@ func TestHeadsNumbers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Nobody can use up the numbers of another: neither with a number that the
+// announcer did not sign, nor with its heads around an event that proves nothing,
+// which its signature does not cover.
+func TestInvalidMessageTakesNoNumber(t *testing.T) {
+	g, key := broadcastertest.Topic(t, "taken"), broadcastertest.Key(1)
+	e := broadcastertest.Chain(t, key, g, 1, 8, false)[0]
+	for name, test := range map[string]struct {
+		want  Reason
+		spoil func(*message)
+	}{
+		"forged number": {BadSignature, func(m *message) { m.number = number{9, 9} }},
+		"bad witness": {BadWitness, func(m *message) {
+			m.events[0].Witness = append(bytes.Clone(e.Witness[:len(e.Witness)-1]), e.Witness[len(e.Witness)-1]^1)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			local := broadcastertest.NewNode(g)
+			v := newTestValidator(t, local)
+			first, second := broadcastertest.Announce(g, e), broadcastertest.AnnounceHeads(g, e)
+			judge(t, v, g, sealed(t, key, number{1, 1}, first, test.spoil), test.want)
+			if m := local.Messages(); len(m) != 0 {
+				t.Fatalf("%d messages delivered", len(m))
+			}
+			judge(t, v, g, sealed(t, key, number{1, 1}, second, nil), accepted)
+			if m := local.Messages(); len(m) != 1 || len(m[0].Heads) != 1 {
+				t.Errorf("delivered %v, want the announcer's heads", m)
+			}
+		})
+	}
 }
 
 // What a neighbour costs beyond its budget is ignored until the bucket fills.

@@ -42,6 +42,20 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
+// TestCommitsAreSynced: a process cannot see whether its commits outlive a power
+// cut, and a killed one leaves them in the page cache either way. What it can see
+// is that the open database was told to sync each of them.
+func TestCommitsAreSynced(t *testing.T) {
+	s, err := Open(t.TempDir(), Options{Network: "test", MinFree: NoMinFree})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if opts := s.eng.(database).Opts(); !opts.SyncWrites || opts.InMemory {
+		t.Errorf("sync writes %v, in memory %v: a commit is acknowledged before it is durable", opts.SyncWrites, opts.InMemory)
+	}
+}
+
 // setFormat changes the version in the database of a closed store.
 func setFormat(t *testing.T, dir string, version uint64, network string) {
 	t.Helper()
