@@ -6,12 +6,19 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/cairn-p2p/cairn/syncer/discovery"
+	"github.com/cairn-p2p/cairn/types"
 )
 
 // advert remembers what decided, for all topics, which of them the DHT is told
 // of.
 type advert struct {
 	full, overQuota bool // nothing can be stored; nothing more of strangers; owned by tend
+}
+
+// directory is where this node says which topics it replicates: its discovery.
+type directory interface {
+	Provide(topic types.TopicID)
+	Unprovide(topic types.TopicID)
 }
 
 func (n *Node) openDiscovery() error {
@@ -35,7 +42,7 @@ func (n *Node) openDiscovery() error {
 	if err != nil {
 		return fmt.Errorf("open node's discovery: %w", err)
 	}
-	n.discovery = d
+	n.discovery, n.directory = d, d
 	n.onClose(d.Close)
 	return nil
 }
@@ -44,9 +51,9 @@ func (n *Node) openDiscovery() error {
 // while it replicates it and is not paused.
 func (n *Node) advertise(t *Topic) {
 	if t.pausedBy() == nil {
-		n.discovery.Provide(t.id)
+		n.directory.Provide(t.id)
 	} else {
-		n.discovery.Unprovide(t.id)
+		n.directory.Unprovide(t.id)
 	}
 }
 

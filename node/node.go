@@ -59,6 +59,7 @@ type Node struct {
 	metrics   *metrics
 	verifier  *verifier
 	discovery *discovery.Discovery
+	directory directory
 	advert    advert
 	gossip    *gossip.Broadcaster
 	syncer    *syncer.Syncer
