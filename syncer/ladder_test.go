@@ -263,31 +263,31 @@ func TestWhenLookedUp(t *testing.T) {
 // equal by a lookup at random.
 func TestGroupsMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// 0 and 1 are one group, 2 and 3 the other, 4 relays.
-		c, _, f := wild(t, 5, syncer.Intervals{Lookup: time.Hour}, nil)
-		f.set(func() { f.err = errors.New("offline") }) // as they join
-		for i := range 4 {
+		// Two groups of four, in which each knows enough others not to look for
+		// more: 0 to 3, and 4 to 7. 8 relays.
+		c, _, f := wild(t, 9, syncer.Intervals{Lookup: time.Hour, Dormant: 4 * time.Hour, Full: time.Hour}, nil)
+		for i := range 8 {
 			c.Join(i)
+			for j := i / 4 * 4; j < i; j++ {
+				c.Connect(i, j)
+			}
 		}
-		c.Connect(0, 1)
-		c.Connect(2, 3)
-		c.Connect(0, 4)
-		c.Connect(2, 4)
+		c.Connect(0, 8)
+		c.Connect(4, 8)
 		after(time.Minute)
 		c.Locals[0].Append(c.Topic, 5, 16)
-		c.Locals[2].Append(c.Topic, 5, 16)
-		after(10 * time.Minute)
-		if c.Hash(0) == c.Hash(2) {
+		c.Locals[4].Append(c.Topic, 5, 16)
+		after(3 * time.Hour) // lookups find nobody
+		if c.Hash(0) == c.Hash(4) {
 			t.Fatal("equal without having met")
 		}
 		f.set(func() {
-			f.err = nil
-			for _, l := range c.Locals[:4] {
+			for _, l := range c.Locals[:8] {
 				f.providers = append(f.providers, l.ID())
 			}
 		})
-		after(6 * time.Hour)
-		for i := 1; i < 4; i++ {
+		after(8 * time.Hour) // the topic is quiet by now
+		for i := 1; i < 8; i++ {
 			if c.Hash(0) != c.Hash(i) {
 				t.Errorf("%d differs from 0 after lookups at random", i)
 			}
