@@ -2,7 +2,10 @@ package syncer
 
 import (
 	"container/heap"
+	"math/rand/v2"
 	"time"
+
+	"github.com/cairn-p2p/cairn/trie"
 )
 
 // need is how far up the ladder a climb goes.
@@ -27,9 +30,12 @@ type ladder struct {
 	stalled   bool   // the last climb to the top did not help
 	failures  uint8  // climbs to the top in a row that did not
 	fruitless uint8  // lookups in a row that found no one
+	failed    uint8  // lookups in a row that could not be made
+	hasty     uint8  // lookups in a row that were brought forward
+	early     bool   // the next lookup was brought forward
 }
 
-// maxCounted is where failures and fruitless stop to grow: no interval does
+// maxCounted is where the counters of a ladder stop to grow: no interval does
 // after so many.
 const maxCounted = 64
 
@@ -49,6 +55,7 @@ func (m moment) time() time.Time {
 type climbs struct {
 	queue   []*topic
 	running int
+	anew    time.Time // until when lookAnew has spread lookups
 }
 
 func (c *climbs) Len() int           { return len(c.queue) }
@@ -126,6 +133,9 @@ func (s *Syncer) startClimbs(now time.Time, sooner func(time.Time)) {
 			s.climbAt(t, now.Add(s.lookupGap(t, now)), needOne)
 			continue
 		}
+		if l.early {
+			l.early, l.hasty = false, min(l.hasty+1, maxCounted)
+		}
 		l.climbing = wanted
 		s.climbs.running++
 		s.tasks.Go(func() { s.runClimb(t, wanted) })
@@ -181,17 +191,68 @@ func (t *topic) holders() int {
 }
 
 // lookupGap is the time from one lookup of a topic's providers to the next: with
-// few replicas soon, but less and less so if there are no more; else at random,
-// since groups of replicas that only relays connect find each other so.
+// few replicas soon, but less and less so if there are no more, and sooner if
+// nobody could be asked; else at random, since groups of replicas that only
+// relays connect find each other so.
 func (s *Syncer) lookupGap(t *topic, now time.Time) time.Duration {
 	gap := s.iv.Dormant
 	if now.Sub(t.changed.time()) < 2*s.iv.Active {
 		gap = s.iv.Active
 	}
-	if shift := t.ladder.fruitless; t.holders() < fewReplicas && shift < 16 {
-		gap = min(gap, s.iv.Lookup<<shift)
+	if t.holders() < fewReplicas {
+		gap = min(gap, doubled(s.iv.Lookup, t.ladder.fruitless, gap))
+		if n := t.ladder.failed; n > 0 {
+			gap = min(gap, max(doubled(s.iv.Soon, n-1, s.iv.Lookup), s.spread(s.digest.len())))
+		}
 	}
 	return jitter(gap, 4)
+}
+
+// doubled returns d doubled n times, at most limit.
+func doubled(d time.Duration, n uint8, limit time.Duration) time.Duration {
+	if n >= 16 {
+		return limit
+	}
+	return min(d<<n, limit)
+}
+
+// spread is the time over which lookups of n topics at once are spread.
+func (s *Syncer) spread(n int) time.Duration { return time.Duration(n) * lookupSpread }
+
+// lookSoon brings the next lookup of a topic with few replicas forward, to some
+// seconds from now or at random within spread more: others may be found now.
+// The more often that happened lately, the later it is, so that peers that come
+// and go cause no storm. The caller holds s.mu.
+func (s *Syncer) lookSoon(t *topic, now time.Time, spread time.Duration) {
+	if t.holders() >= fewReplicas {
+		return
+	}
+	l := &t.ladder
+	if now.Sub(l.looked.time()) > 2*s.iv.Lookup {
+		l.hasty = 0
+	}
+	l.fruitless, l.early = 0, true
+	when := now.Add(jitter(min(s.iv.Soon, s.iv.Lookup), 4) + rand.N(spread+1))
+	if l.failed == 0 { // a lookup that asked nobody cost nothing
+		when = later(when, l.looked.time().Add(doubled(s.iv.Soon, l.hasty, s.iv.Lookup)))
+	}
+	s.climbAt(t, when, needOne)
+}
+
+// lookAnew brings the lookups of all topics with few replicas forward, since
+// the finder has somebody to ask again. What it brought forward before comes
+// first.
+func (s *Syncer) lookAnew(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Before(s.climbs.anew) {
+		return
+	}
+	spread := s.spread(s.digest.len())
+	s.climbs.anew = now.Add(spread)
+	for t := range s.digest.under(trie.Prefix{}) {
+		s.lookSoon(t, now, spread)
+	}
 }
 
 // stir brings the next lookup of a topic that was dormant forward, now that it

@@ -17,4 +17,7 @@ type Finder interface {
 	Providers(ctx context.Context, topic types.TopicID) ([]corepeer.AddrInfo, error)
 	// Archives looks up nodes that keep everything.
 	Archives(ctx context.Context) ([]corepeer.AddrInfo, error)
+	// Ready returns a channel that yields a value when there is somebody to ask
+	// again after lookups had nobody; it has room for one.
+	Ready() <-chan struct{}
 }

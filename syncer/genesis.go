@@ -37,7 +37,7 @@ func (s *Syncer) genesisUp(ctx context.Context, topic types.TopicID, said []Answ
 	var unsupported error
 	climbing, cancel := context.WithTimeout(ctx, s.iv.Climb)
 	defer cancel()
-	report, _ := s.climb(climbing, topic, s.rungs(needAll), func(ctx context.Context, p *peer) error {
+	end := s.climb(climbing, topic, s.rungs(needAll), func(ctx context.Context, p *peer) error {
 		var err error
 		if g, err = s.askGenesis(ctx, p, topic); errors.Is(err, types.ErrUnsupported) {
 			unsupported = err
@@ -57,7 +57,7 @@ func (s *Syncer) genesisUp(ctx context.Context, topic types.TopicID, said []Answ
 		return nil, ctx.Err()
 	}
 	first := Rung{Name: "connected peers", Found: fmt.Sprintf("%d asked", len(said)), Asked: said}
-	return nil, fmt.Errorf("%w: %s", types.ErrNotFound, rungsText(append([]Rung{first}, report...)))
+	return nil, fmt.Errorf("%w: %s", types.ErrNotFound, rungsText(append([]Rung{first}, end.report...)))
 }
 
 // genesisFrom asks peers for a genesis; nil, with what each said, if none has it.

@@ -86,18 +86,26 @@ func (s *Syncer) rungs(need need) []rung {
 	return list
 }
 
+// climbed is how a climb ended.
+type climbed struct {
+	helped bool   // a peer that was not connected before
+	report []Rung // what all of them said, unless somebody helped
+	failed bool   // a search could not be made, or not to its end
+}
+
 // climb goes up the rungs until try accepts a peer that was not connected
-// before, and else returns what all of them said.
-func (s *Syncer) climb(ctx context.Context, topic types.TopicID, rungs []rung, try func(context.Context, *peer) error) ([]Rung, bool) {
+// before.
+func (s *Syncer) climb(ctx context.Context, topic types.TopicID, rungs []rung, try func(context.Context, *peer) error) climbed {
 	known := make(map[types.PeerID]bool)
 	for _, p := range s.peersBut(nil) {
 		known[p.id] = true
 	}
 	known[types.PeerID(s.self().ID)] = true
-	var report []Rung
+	var end climbed
 	for _, step := range rungs {
 		r := Rung{Name: step.name}
 		found, err := step.find(ctx, topic)
+		end.failed = end.failed || err != nil
 		rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] })
 		for _, info := range found {
 			id := types.PeerID(info.ID)
@@ -107,7 +115,7 @@ func (s *Syncer) climb(ctx context.Context, topic types.TopicID, rungs []rung, t
 			known[id] = true
 			err := s.meetAndTry(ctx, info, try)
 			if err == nil {
-				return nil, true
+				return climbed{helped: true, failed: end.failed}
 			}
 			r.Asked = append(r.Asked, Answer{Peer: id, Answer: err.Error()})
 		}
@@ -121,9 +129,9 @@ func (s *Syncer) climb(ctx context.Context, topic types.TopicID, rungs []rung, t
 		default:
 			r.Found = fmt.Sprintf("%d found", len(found))
 		}
-		report = append(report, r)
+		end.report = append(end.report, r)
 	}
-	return report, false
+	return end
 }
 
 func (s *Syncer) meetAndTry(ctx context.Context, info corepeer.AddrInfo, try func(context.Context, *peer) error) error {
@@ -145,7 +153,7 @@ func (s *Syncer) meetAndTry(ctx context.Context, info corepeer.AddrInfo, try fun
 func (s *Syncer) runClimb(t *topic, need need) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.iv.Climb)
 	defer cancel()
-	report, helped := s.climb(ctx, t.id, s.rungs(need), func(ctx context.Context, p *peer) error { return s.syncWith(ctx, t, p) })
+	end := s.climb(ctx, t.id, s.rungs(need), func(ctx context.Context, p *peer) error { return s.syncWith(ctx, t, p) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.climbs.running--
@@ -153,20 +161,26 @@ func (s *Syncer) runClimb(t *topic, need need) {
 	if t.removed {
 		return
 	}
-	s.climbed(t, need, report, helped, time.Now())
+	s.endClimb(t, need, end, time.Now())
 	s.notify(t.id)
 }
 
-// climbed notes the end of a climb and schedules the next. The caller holds
+// endClimb notes the end of a climb and schedules the next. The caller holds
 // s.mu.
-func (s *Syncer) climbed(t *topic, need need, report []Rung, helped bool, now time.Time) {
+func (s *Syncer) endClimb(t *topic, need need, end climbed, now time.Time) {
 	l := &t.ladder
 	again := l.again
 	l.climbing, l.again, l.looked = 0, 0, at(now)
+	if !end.failed {
+		l.failed = 0
+	} else {
+		l.failed = min(l.failed+1, maxCounted)
+	}
 	switch {
-	case helped:
+	case end.helped:
 		l.helped(t)
 		l.fruitless = 0
+	case need == needOne && end.failed: // who would be found is not known
 	case need == needOne:
 		l.fruitless = min(l.fruitless+1, maxCounted)
 	case s.needs(t) == needAll:
@@ -175,7 +189,7 @@ func (s *Syncer) climbed(t *topic, need need, report []Rung, helped bool, now ti
 		if t.trouble == nil {
 			t.trouble = new(trouble)
 		}
-		report = append([]Rung{s.connectedRung(t)}, report...)
+		report := append([]Rung{s.connectedRung(t)}, end.report...)
 		t.trouble.rungs, t.trouble.climbed = report, now
 		s.log.Debug("fetch ladder climbed in vain", "topic", t.id, "rungs", rungsText(report))
 		l.notBefore = at(now.Add(s.backoff(int(l.failures))))
@@ -184,6 +198,9 @@ func (s *Syncer) climbed(t *topic, need need, report []Rung, helped bool, now ti
 	if again == needAll {
 		s.climbAt(t, now, needAll)
 		return
+	}
+	if l.early { // while this one was under way
+		s.lookSoon(t, now, 0)
 	}
 	s.climbAt(t, now.Add(s.lookupGap(t, now)), needOne)
 }

@@ -24,6 +24,27 @@ type finder struct {
 	archives  []types.PeerID
 	err       error
 	asked     []time.Time
+	ready     []chan struct{} // of each syncer
+}
+
+func (f *finder) Ready() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := make(chan struct{}, 1)
+	f.ready = append(f.ready, c)
+	return c
+}
+
+// becomeReady tells every syncer that there is somebody to ask.
+func (f *finder) becomeReady() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.ready {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func (f *finder) Providers(context.Context, types.TopicID) ([]corepeer.AddrInfo, error) {
@@ -255,6 +276,80 @@ func TestWhenLookedUp(t *testing.T) {
 		}
 		if n := f.lookups(); n < 4*6 || n > 4*14 {
 			t.Errorf("%d lookups in ten active hours, want about one an hour", n)
+		}
+	})
+}
+
+// TestFailedLookups: a lookup that had nobody to ask is made again with back-off,
+// and at once when there is somebody; it does not count as one that found no one.
+func TestFailedLookups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, f := wild(t, 2, syncer.Intervals{}, nil)
+		c.Join(1)
+		c.Locals[1].Append(c.Topic, 10, 16)
+		after(time.Minute)
+		f.set(func() { f.err = errors.New("nobody to ask") })
+		f.lookups()
+		c.Join(0)
+		after(24 * time.Hour)
+		if n := f.lookups(); n < 2*24*5 || n > 2*24*8 {
+			t.Errorf("%d lookups of two nodes in a day that could not be made, want one every 10 minutes", n)
+		}
+		f.set(func() { f.err, f.providers = nil, []types.PeerID{c.Locals[1].ID()} })
+		f.becomeReady()
+		after(10 * time.Second)
+		if c.Hash(0) != c.Hash(1) {
+			t.Error("not looked up again when there was somebody to ask")
+		}
+	})
+}
+
+// TestFailedLookupIsRetried: without any word of the finder, too.
+func TestFailedLookupIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, f := wild(t, 2, syncer.Intervals{}, nil)
+		f.set(func() { f.err = errors.New("nobody to ask") })
+		c.Join(1)
+		c.Locals[1].Append(c.Topic, 10, 16)
+		c.Join(0)
+		after(3 * time.Second)
+		f.set(func() { f.err, f.providers = nil, []types.PeerID{c.Locals[1].ID()} })
+		after(10 * time.Second)
+		if c.Hash(0) != c.Hash(1) {
+			t.Error("not looked up again soon after a lookup that failed")
+		}
+	})
+}
+
+// TestLostReplica: when a replica goes and few are left, others are looked for
+// within seconds, but ever more rarely while replicas come and go.
+func TestLostReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net, f := wild(t, 3, syncer.Intervals{}, nil)
+		c.Join(0)
+		after(24 * time.Hour) // it has looked in vain for long
+		c.Join(1)
+		c.Join(2)
+		c.Connect(0, 1)
+		after(time.Minute)
+		f.set(func() { f.providers = []types.PeerID{c.Locals[2].ID()} })
+		net.Disconnect(0, 1)
+		c.Locals[2].Append(c.Topic, 10, 16)
+		after(10 * time.Second)
+		if c.Hash(0) != c.Hash(2) {
+			t.Error("no replica found when the only one had gone")
+		}
+		f.set(func() { f.providers = nil })
+		f.lookups()
+		for range 6 * 60 { // 0 and 1 lose each other every ten seconds, and all hear of it
+			net.Connect(0, 1)
+			after(5 * time.Second)
+			net.Disconnect(0, 1)
+			f.becomeReady()
+			after(5 * time.Second)
+		}
+		if n := f.lookups(); n < 3*6 || n > 3*16 {
+			t.Errorf("%d lookups by three nodes in an hour of losses, want 6 to 16 of each", n)
 		}
 	})
 }

@@ -145,8 +145,8 @@ const (
 	// maxClimbs bounds the topics for which the fetch ladder is climbed at a
 	// time.
 	maxClimbs = 8
-	// lookupSpread is the time over which a start spreads the first lookups, for
-	// each topic: 100,000 topics are 20 a second.
+	// lookupSpread is the time over which lookups of many topics at once are
+	// spread, for each topic: 100,000 topics are 20 a second.
 	lookupSpread = 50 * time.Millisecond
 	// maxMeet bounds the peers met on one rung of a climb.
 	maxMeet = 8
@@ -184,6 +184,7 @@ type Intervals struct {
 	BackoffMax time.Duration // after many: 2 min
 
 	Lookup  time.Duration // between lookups for a topic with fewer than 3 replicas, twice as long after each, ± 25%: 10 min
+	Soon    time.Duration // before a lookup that failed is made again, or one is brought forward, twice as long after each up to Lookup, ± 25%: 5 s
 	Active  time.Duration // between lookups at random, for a topic that changed since the last but one, ± 25%: 1 h
 	Dormant time.Duration // the same for any other: 24 h
 	Climb   time.Duration // all of one climb of the ladder: 2 min
@@ -212,6 +213,7 @@ func (i Intervals) withDefaults() Intervals {
 	orDefault(&i.BackoffMin, 500*time.Millisecond)
 	orDefault(&i.BackoffMax, 2*time.Minute)
 	orDefault(&i.Lookup, 10*time.Minute)
+	orDefault(&i.Soon, 5*time.Second)
 	orDefault(&i.Active, time.Hour)
 	orDefault(&i.Dormant, 24*time.Hour)
 	orDefault(&i.Climb, 2*time.Minute)

@@ -21,12 +21,18 @@ const forever = 24 * time.Hour
 func (s *Syncer) schedule() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var ready <-chan struct{}
+	if s.find != nil {
+		ready = s.find.Ready()
+	}
 	for {
 		select {
 		case <-s.ctx.Done():
 			return
 		case <-timer.C:
 		case <-s.wake:
+		case <-ready:
+			s.lookAnew(time.Now())
 		}
 		timer.Reset(s.dispatch(time.Now()))
 	}
@@ -176,11 +182,16 @@ func (s *Syncer) disconnected(id types.PeerID) {
 	}
 	p.cancel()
 	delete(s.peers, id)
+	var lost []*topic
 	for _, r := range p.replicas {
 		p.forget(r)
-		if r.held && r.topic.holders() < fewReplicas {
-			s.climbAt(r.topic, time.Now().Add(jitter(s.iv.Lookup, 4)), needOne)
+		if r.held {
+			lost = append(lost, r.topic)
 		}
+	}
+	now := time.Now()
+	for _, t := range lost {
+		s.lookSoon(t, now, s.spread(len(lost)))
 	}
 	s.notifyAll()
 }

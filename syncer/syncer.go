@@ -172,7 +172,7 @@ func (s *Syncer) Add(id types.TopicID, heads types.Hash) {
 		s.changes.add(t)
 		s.probe(t, now)
 	} else { // a start, with all topics at once, and nobody yet who was told of a change
-		now = now.Add(mathrand.N(time.Duration(s.digest.len()) * lookupSpread))
+		now = now.Add(mathrand.N(s.spread(s.digest.len())))
 	}
 	s.climbAt(t, now, needOne)
 	s.notify(id)

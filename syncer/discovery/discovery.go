@@ -27,7 +27,9 @@ type Discovery struct {
 	protocol protocol.ID
 	records  *records
 	keys     *keys
-	lookups  chan struct{} // a slot for each lookup under way
+	lookups  chan struct{}    // a slot for each lookup under way
+	ready    chan struct{}    // holds one when lookups have somebody to ask anew
+	servers  map[peer.ID]bool // those connected; owned by Run
 
 	mu      sync.Mutex
 	changes map[types.Hash]bool // keys to provide, or not any more
@@ -45,6 +47,8 @@ func Open(_ context.Context, cfg Config) (*Discovery, error) {
 		keys:    &keys{},
 		records: newRecords(maxRecords, maxRecordsOfPeer),
 		lookups: make(chan struct{}, maxLookups),
+		ready:   make(chan struct{}, 1),
+		servers: map[peer.ID]bool{},
 		changes: map[types.Hash]bool{},
 		changed: make(chan struct{}, 1),
 	}
@@ -109,6 +113,11 @@ func (d *Discovery) change(digest types.Hash, provide bool) {
 	}
 }
 
+// Ready returns a channel that yields a value when a server of the DHT was met
+// while fewer than three were connected: lookups may find now what they did not
+// before. It has room for one value, which stands for all until it is taken.
+func (d *Discovery) Ready() <-chan struct{} { return d.ready }
+
 // takeChanges returns what Provide and Unprovide asked for since the last call.
 func (d *Discovery) takeChanges() (start, stop []multihash.Multihash) {
 	d.mu.Lock()
@@ -156,10 +165,12 @@ func (d *Discovery) Run(ctx context.Context) error {
 // awaitPeer waits until a peer of the DHT is connected. It reports false when
 // ctx ends before.
 func (d *Discovery) awaitPeer(ctx context.Context, events <-chan any) bool {
+	known := false
 	for _, id := range d.cfg.Host.Network().Peers() {
-		if d.speaks(id) {
-			return true
-		}
+		known = d.came(id) || known
+	}
+	if known {
+		return true
 	}
 	for {
 		select {
@@ -186,18 +197,41 @@ func (d *Discovery) speaks(id peer.ID) bool {
 	return err == nil && len(spoken) > 0
 }
 
-// concerns reports whether a host event tells of a server of the DHT that came
-// or went.
+// concerns notes what a host event tells of a server of the DHT that came or
+// went, and reports whether it tells of one.
 func (d *Discovery) concerns(e any) bool {
 	switch e := e.(type) {
 	case event.EvtPeerIdentificationCompleted:
-		return d.speaks(e.Peer)
+		return d.came(e.Peer)
 	case event.EvtPeerProtocolsUpdated:
-		return d.speaks(e.Peer)
+		return d.came(e.Peer)
 	case event.EvtPeerConnectednessChanged:
-		return e.Connectedness != network.Connected && d.speaks(e.Peer)
+		if e.Connectedness == network.Connected {
+			return false
+		}
+		delete(d.servers, e.Peer)
+		return d.speaks(e.Peer)
 	}
 	return false
+}
+
+// came notes a peer that may be a server of the DHT, and reports whether it is
+// one.
+func (d *Discovery) came(id peer.ID) bool {
+	if !d.speaks(id) {
+		return false
+	}
+	if d.servers[id] || d.cfg.Host.Network().Connectedness(id) != network.Connected {
+		return true
+	}
+	d.servers[id] = true
+	if len(d.servers) <= fewServers {
+		select {
+		case d.ready <- struct{}{}:
+		default:
+		}
+	}
+	return true
 }
 
 // newProvider starts what provides all keys once, then each again in time.

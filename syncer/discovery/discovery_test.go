@@ -287,6 +287,31 @@ func TestWhatALookupReturnsIsBounded(t *testing.T) {
 	}
 }
 
+// Who had nobody to ask is told when there is somebody, also after all had gone.
+func TestReady(t *testing.T) {
+	a := open(t, discovery.Config{Mode: discovery.Client})
+	for range 5 {
+		client := open(t, discovery.Config{Mode: discovery.Client})
+		if err := a.host.Connect(t.Context(), peer.AddrInfo{ID: client.host.ID(), Addrs: client.host.Addrs()}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-a.Ready():
+			t.Error("ready without a server")
+		default:
+		}
+		server := open(t, discovery.Config{})
+		connect(a, server)
+		select {
+		case <-a.Ready():
+		case <-t.Context().Done():
+			t.Fatal("not told of a server of the DHT")
+		}
+		server.stop()
+		client.stop()
+	}
+}
+
 func TestLookupsWithoutADHTFail(t *testing.T) {
 	alone := open(t, discovery.Config{})
 	if _, err := alone.Providers(t.Context(), topicN(1)); err == nil {

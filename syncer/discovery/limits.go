@@ -19,6 +19,10 @@ const (
 	// maxLookups may run at once. Each has about ten requests under way.
 	maxLookups = 8
 
+	// fewServers is the number of connected servers of the DHT up to which a new
+	// one makes lookups worth repeating.
+	fewServers = 3
+
 	// maxRecords bounds the records that this node keeps for others, about
 	// 150 bytes each.
 	maxRecords = 1 << 19
