@@ -74,7 +74,7 @@ func (n *Node) advertiseAnew() {
 	for _, t := range n.topics.all() {
 		n.advertise(t)
 		if t.Joined() && t.pausedBy() == nil {
-			n.syncer.Sync(t.id, "") // for what came by meanwhile
+			n.syncer.Resume(t.id)
 		}
 	}
 }

@@ -112,6 +112,7 @@ func (n *Node) join(ctx context.Context, g *types.Genesis, adopted bool) (*Topic
 	if t.Joined() {
 		t.setAdopted(adopted)
 		n.advertise(t) // the quota for adopted topics may have paused it
+		n.syncer.Resume(t.id)
 		return t, nil
 	}
 	if err := n.store.JoinTopic(g); err != nil {

@@ -33,6 +33,7 @@ type ladder struct {
 	failed    uint8  // lookups in a row that could not be made
 	hasty     uint8  // lookups in a row that were brought forward
 	early     bool   // the next lookup was brought forward
+	parked    bool   // the last climb was put off, since the topic was paused
 }
 
 // maxCounted is where the counters of a ladder stop to grow: no interval does

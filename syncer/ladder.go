@@ -149,16 +149,27 @@ func (s *Syncer) meetAndTry(ctx context.Context, info corepeer.AddrInfo, try fun
 	return try(ctx, p)
 }
 
-// runClimb climbs the ladder for a topic and notes how that ended.
+// runClimb climbs the ladder for a topic and notes how that ended. A topic that
+// is paused takes nothing new, so its climb is put off.
 func (s *Syncer) runClimb(t *topic, need need) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.iv.Climb)
 	defer cancel()
-	end := s.climb(ctx, t.id, s.rungs(need), func(ctx context.Context, p *peer) error { return s.syncWith(ctx, t, p) })
+	h, err := s.local.Heads(t.id)
+	parked := err == nil && h.Paused
+	var end climbed
+	if !parked {
+		end = s.climb(ctx, t.id, s.rungs(need), func(ctx context.Context, p *peer) error { return s.syncWith(ctx, t, p) })
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.climbs.running--
 	s.arm(time.Now()) // others may have waited for the place
 	if t.removed {
+		return
+	}
+	if t.ladder.parked = parked; parked {
+		t.ladder.climbing, t.ladder.again = 0, 0
+		s.climbAt(t, time.Now().Add(jitter(s.iv.Lookup, 4)), need)
 		return
 	}
 	s.endClimb(t, need, end, time.Now())

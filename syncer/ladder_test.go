@@ -354,6 +354,63 @@ func TestLostReplica(t *testing.T) {
 	})
 }
 
+// TestPausedClimbsNothing: a paused topic looks for nobody, whatever gossip shows
+// of it, and goes on where it was when it is not paused any more.
+func TestPausedClimbsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net, f := wild(t, 2, syncer.Intervals{}, nil)
+		c.Join(1)
+		c.Locals[1].Append(c.Topic, 10, 16)
+		c.Join(0)
+		after(time.Second)
+		c.Locals[0].Pause(c.Topic, true)
+		c.Locals[1].Pause(c.Topic, true) // else it would look, and connect
+		c.Syncers()[0].Sync(c.Topic, "a stranger")
+		f.lookups()
+		after(24 * time.Hour)
+		if n := f.lookups(); n != 0 {
+			t.Errorf("%d lookups in a day of being paused", n)
+		}
+		f.set(func() { f.providers = []types.PeerID{c.Locals[1].ID()} })
+		c.Locals[0].Pause(c.Topic, false)
+		net.list[0].Resume(c.Topic)
+		after(5 * time.Second)
+		if c.Hash(0) != c.Hash(1) {
+			t.Error("not looked for replicas once it was not paused any more")
+		}
+	})
+}
+
+// TestResumeIsNoHint: a topic that takes new events again compares with its
+// replicas, and is as lonely as before if it has none.
+func TestResumeIsNoHint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net, f := wild(t, 3, syncer.Intervals{}, nil)
+		c.Join(0)
+		c.Connect(0, 2)
+		after(time.Minute)
+		net.sent()
+		f.lookups()
+		net.list[0].Resume(c.Topic)
+		after(5 * time.Minute)
+		if st, err := c.Syncers()[0].Status(c.Topic); err != nil || st.State != syncer.StateAlone || f.lookups() > 0 {
+			t.Errorf("%s (%s), %v; want alone, and no lookup", st.State, st.Reason, err)
+		}
+		if n := count(net.sent(), func(m *pb.Request) bool { return m.GetLocate() != nil }); n > 0 {
+			t.Errorf("%d Locate requests for a topic of which gossip showed nothing", n)
+		}
+		c.Join(1)
+		c.Connect(0, 1)
+		after(time.Minute)
+		net.sent()
+		net.list[0].Resume(c.Topic)
+		after(2 * time.Second)
+		if n := count(net.sent(), isHeads); n != 1 {
+			t.Errorf("%d comparisons with the one replica, want 1", n)
+		}
+	})
+}
+
 // TestGroupsMeet: two groups of replicas, joined only by a relay and quiet, become
 // equal by a lookup at random.
 func TestGroupsMeet(t *testing.T) {

@@ -260,6 +260,27 @@ func (s *Syncer) Sync(id types.TopicID, from types.PeerID) {
 	s.compareAt(r, soon)
 }
 
+// Resume says that the topic takes new events again after it was paused: what
+// the connected replicas have of it is compared with, and the lookups that were
+// put off are made.
+func (s *Syncer) Resume(id types.TopicID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.digest.get(id)
+	if t == nil {
+		return
+	}
+	now := time.Now()
+	for _, r := range t.replicas {
+		if r.held {
+			s.compareAt(r, later(now, r.asked.Add(s.iv.Compare)))
+		}
+	}
+	if t.ladder.parked {
+		s.climbAt(t, now.Add(s.iv.Compare+mathrand.N(s.spread(s.digest.len()))), s.needs(t))
+	}
+}
+
 // Watch returns a channel that is closed at the next change of the topic's sync
 // status. Take it before reading the status that is to be watched.
 func (s *Syncer) Watch(id types.TopicID) <-chan struct{} {
