@@ -92,6 +92,9 @@ const (
 	// maxShared bounds the heads last shared with a peer that are remembered,
 	// and sent among the stops.
 	maxShared = 16
+	// maxNoted bounds the topics of which one exchange finds and remembers that
+	// the heads are shared: each is a read of the heads.
+	maxNoted = 1024
 	// skips is the number of own events sent among the stops at exponentially
 	// growing distances from the end of the log, skipFirst being the least.
 	skips     = 30
