@@ -393,12 +393,17 @@ func TestWithoutHeld(t *testing.T) {
 				if m.GetHeld() != nil {
 					m.Request = nil
 				}
+				v.net.mu.Lock()
+				defer v.net.mu.Unlock()
 				stops = max(stops, len(m.GetAncestors().GetStops()))
 			}, same)
 		})
 		v.Connect(0, 1)
 		after(2 * time.Second)
-		if list := v.net.sent(); v.Hash(0) != v.Hash(1) || count(list, isAncestors) != 2 || stops < 25 || v.Locals[0].Verified() != verified+500 {
+		list := v.net.sent()
+		v.net.mu.Lock()
+		defer v.net.mu.Unlock()
+		if v.Hash(0) != v.Hash(1) || count(list, isAncestors) != 2 || stops < 25 || v.Locals[0].Verified() != verified+500 {
 			t.Errorf("%d Ancestors requests with %d stops, %d events verified", count(list, isAncestors), stops, v.Locals[0].Verified()-verified)
 		}
 	})
