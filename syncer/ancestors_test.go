@@ -148,8 +148,14 @@ func TestRedundantTransfer(t *testing.T) {
 						c.Connect(0, 1)
 						after(time.Second)
 						if kind == "partition after gossip" {
-							give(t, c, 0, later)
-							give(t, c, 1, later)
+							for node, l := range c.Locals { // both have it before either tells
+								l.OnChange(nil)
+								give(t, c, node, later)
+							}
+							for node, l := range c.Locals {
+								net.list[node].Changed(c.Topic, c.Hash(node), false)
+								l.OnChange(net.list[node].Changed)
+							}
 							after(2 * time.Second)
 						}
 						c.Disconnect(0, 1)
