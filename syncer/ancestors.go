@@ -15,9 +15,9 @@ import (
 
 // fetchAncestors fetches what the peer's heads want have among their ancestors
 // and this node has not. It reports false if the peer says to pull instead.
-// After true, the heads are integrated.
-func (s *Syncer) fetchAncestors(c *client, r *replica, own Heads, want []cid.Cid) (bool, error) {
-	stops, err := s.stops(r, own)
+// After true, the heads are integrated. The peer's log has theirs events.
+func (s *Syncer) fetchAncestors(c *client, r *replica, own Heads, theirs uint64, want []cid.Cid) (bool, error) {
+	stops, err := s.stops(c, r, own, theirs)
 	if err != nil {
 		return false, err
 	}
@@ -42,20 +42,112 @@ func (s *Syncer) fetchAncestors(c *client, r *replica, own Heads, want []cid.Cid
 }
 
 // stops returns events integrated here that tell the peer what not to send, the
-// most telling first: the heads last shared with it, own events further and
-// further back, and the highest own heads.
-func (s *Syncer) stops(r *replica, own Heads) ([]cid.Cid, error) {
-	stops := slices.Clone(s.positions.sharedWith(r.topic.id, r.peer.id))
-	back, err := s.local.At(r.topic.id, skipNumbers(own.Events))
+// most telling first: own heads that the peer has, the heads last shared with
+// it, and own events that it has, the last first. The peer's log has theirs
+// events.
+func (s *Syncer) stops(c *client, r *replica, own Heads, theirs uint64) ([]cid.Cid, error) {
+	topic := r.topic.id
+	shared := s.positions.sharedWith(topic, r.peer.id)
+	heads := make([]cid.Cid, 0, maxStops)
+	for _, h := range slices.SortedFunc(slices.Values(own.Heads), func(a, b types.Head) int { return cmp.Compare(b.Height, a.Height) }) {
+		if len(heads) < maxStops {
+			heads = append(heads, h.CID)
+		}
+	}
+	numbers := skipNumbers(own.Events)
+	back, err := s.at(topic, numbers)
+	if err != nil {
+		return nil, err
+	}
+	asked := slices.Concat(heads[:min(len(heads), maxStops-len(back))], back)
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	held, err := c.held(topic, asked)
+	if isRemote(err, pb.Error_CODE_UNSUPPORTED) { // an earlier release
+		return slices.Concat(shared, back, heads), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	first := len(asked) - len(back) // of the skips
+	if !slices.Contains(held[:first], false) {
+		return heads, nil // this node has nothing that the peer has not
+	}
+	stops := slices.Concat(only(asked[:first], held), shared)
+	last, err := s.narrow(c, topic, own.Events, theirs, numbers, held[first:])
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(stops, last, only(back, held[first:])), nil
+}
+
+// narrow looks for the end of what the peer has of this node's log, of events
+// entries, between the first of numbers that the peer has and the one before.
+// It returns the events found that the peer has, the last first.
+func (s *Syncer) narrow(c *client, topic types.TopicID, events, theirs uint64, numbers []uint64, held []bool) ([]cid.Cid, error) {
+	var stops []cid.Cid
+	low, high := border(numbers, held, 0, events)
+	for range maxNarrow {
+		gap := theirs - min(theirs, high) // what is missing here, if all up to high is shared
+		if high-low <= 1 || (high-low)*narrowTo <= gap {
+			break
+		}
+		numbers := between(low, high)
+		asked, err := s.at(topic, numbers)
+		if err != nil {
+			return nil, err
+		}
+		held, err := c.held(topic, asked)
+		if err != nil {
+			return nil, err
+		}
+		stops = slices.Concat(only(asked, held), stops)
+		low, high = border(numbers, held, low, high)
+	}
+	return stops, nil
+}
+
+// border returns the first of descending numbers that is held, and the one
+// before it; low and high where there is none.
+func border(numbers []uint64, held []bool, low, high uint64) (uint64, uint64) {
+	for i, number := range numbers {
+		if held[i] {
+			return number, high
+		}
+		high = number
+	}
+	return low, high
+}
+
+// between returns up to maxStops places in a log between two others, evenly
+// spaced and descending.
+func between(low, high uint64) []uint64 {
+	n := min(high-low-1, maxStops)
+	numbers := make([]uint64, 0, n)
+	for i := n; i > 0; i-- {
+		numbers = append(numbers, low+(high-low)*i/(n+1))
+	}
+	return numbers
+}
+
+// only returns those of cids whose bool is set.
+func only(cids []cid.Cid, set []bool) []cid.Cid {
+	var kept []cid.Cid
+	for i, c := range cids {
+		if set[i] {
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
+
+func (s *Syncer) at(topic types.TopicID, numbers []uint64) ([]cid.Cid, error) {
+	cids, err := s.local.At(topic, numbers)
 	if err != nil {
 		return nil, fmt.Errorf("read own log: %w", err)
 	}
-	stops = append(stops, back...)
-	heads := slices.SortedFunc(slices.Values(own.Heads), func(a, b types.Head) int { return cmp.Compare(b.Height, a.Height) })
-	for _, h := range heads[:min(len(heads), maxStops-len(stops))] {
-		stops = append(stops, h.CID)
-	}
-	return stops, nil
+	return cids, nil
 }
 
 // skipNumbers returns up to skips places in a log of so many events, at

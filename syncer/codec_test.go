@@ -104,6 +104,7 @@ func requestSeeds() []*pb.Request {
 		{Request: &pb.Request_Events{Events: &pb.EventsRequest{Topic: id, Cids: [][]byte{id, id}}}},
 		{Request: &pb.Request_Pull{Pull: &pb.PullRequest{Topic: id, LogId: id[:16], After: &pb.Position{Number: 7, Hash: id[:8]}, Cids: true, Limit: 9}}},
 		{Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: id, Wants: [][]byte{id}, Stops: [][]byte{id, id}}}},
+		{Request: &pb.Request_Held{Held: &pb.HeldRequest{Topic: id, Cids: [][]byte{id, id}}}},
 		{Request: &pb.Request_Locate{Locate: &pb.LocateRequest{Topic: id, Nonce: id[:16], Hops: 4}}},
 		{Request: &pb.Request_Offer{Offer: &pb.Offer{Topic: id, HeadsHash: hash, Heads: [][]byte{id}}}},
 	}
@@ -123,6 +124,7 @@ func responseSeeds() []*pb.Response {
 		{Answer: &pb.Response_Heads{Heads: &pb.HeadsAnswer{Topic: id, State: pb.HeadsAnswer_STATE_PAUSED, HeadsHash: hash, Events: 7, LogId: id[:16], End: at, Heads: []*pb.Head{{Cid: id, Height: 3}}}}},
 		{Answer: &pb.Response_Events{Events: &pb.EventsAnswer{Items: []*pb.Item{{Outcome: pb.Item_OUTCOME_SENT, Event: event}, {Outcome: pb.Item_OUTCOME_ABSENT}}}}},
 		{Answer: &pb.Response_Ancestors{Ancestors: &pb.AncestorsAnswer{Events: []*pb.Event{event}}}},
+		{Answer: &pb.Response_Held{Held: &pb.HeldAnswer{Bitmap: 5}}},
 		{Answer: &pb.Response_Locate{Locate: &pb.LocateAnswer{Holders: []*pb.Holder{{Peer: append([]byte{0x12, 0x20}, hash...), Addrs: [][]byte{{4, 127, 0, 0, 1, 6, 1, 0}}}}}}},
 		{Answer: &pb.Response_Ancestors{Ancestors: &pb.AncestorsAnswer{UsePull: true}}},
 		{Answer: &pb.Response_Pull{Pull: &pb.PullAnswer{LogId: id[:16], End: 9, Position: at, Events: []*pb.Event{event}}}},
@@ -195,6 +197,11 @@ func parseRequest(t *testing.T, m *pb.Request) {
 		back, err := parseAncestorsRequest(q.message().GetAncestors())
 		if err != nil || back.topic != q.topic || !slices.Equal(back.wants, q.wants) || !slices.Equal(back.stops, q.stops) {
 			t.Fatalf("ancestors %+v reads back as %+v, %v", q, back, err)
+		}
+	}
+	if q, err := parseHeldRequest(m.GetHeld()); err == nil {
+		if back, err := parseHeldRequest(q.message().GetHeld()); err != nil || back.topic != q.topic || !slices.Equal(back.cids, q.cids) {
+			t.Fatalf("held %+v reads back as %+v, %v", q, back, err)
 		}
 	}
 	if q, err := parseLocateRequest(m.GetLocate()); err == nil {

@@ -280,15 +280,21 @@ func (s *Syncer) shareHeads(r *replica, claim headsClaim) {
 		s.positions.share(r.topic.id, r.peer.id, heads)
 		return
 	}
-	own, err := s.local.Heads(r.topic.id)
-	if err != nil || own.Hash != claim.hash {
-		return
+	s.shareOwn(r.topic.id, r.peer.id, claim.hash)
+}
+
+// shareOwn remembers this node's own heads as shared with a peer whose heads
+// have that hash, unless they have changed meanwhile.
+func (s *Syncer) shareOwn(topic types.TopicID, peer types.PeerID, hash types.Hash) {
+	own, err := s.local.Heads(topic)
+	if err != nil || own.Hash != hash || len(own.Heads) == 0 {
+		return // what was shared before still is
 	}
 	heads := make([]cid.Cid, 0, maxShared)
 	for _, h := range own.Heads[:min(len(own.Heads), maxShared)] {
 		heads = append(heads, h.CID)
 	}
-	s.positions.share(r.topic.id, r.peer.id, heads)
+	s.positions.share(topic, peer, heads)
 }
 
 // acquire makes r the one that its topic is fetched from, unless there is one.

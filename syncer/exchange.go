@@ -61,6 +61,7 @@ func (s *Syncer) exchange(c *client) error {
 		seen, err = st.last, w.run(st)
 	}
 	w.finish(seen, err)
+	w.share()
 	return err
 }
 

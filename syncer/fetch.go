@@ -16,10 +16,10 @@ import (
 var errUnproven = &offence{reason: "claims heads that it does not serve"}
 
 // fetch fetches what the peer claims and this node misses: as events if that is
-// more than half of the topic, else as ancestors of the claimed heads if much
-// lies behind where the last fetch from this peer ended, else from there as CIDs
-// and then the events that are missing. A nil error means that the claimed heads
-// are integrated.
+// more than half of the topic and this node has next to nothing of what lies
+// behind where the last fetch from this peer ended; else as ancestors of the
+// claimed heads if much lies there, else from there as CIDs and then the events
+// that are missing. A nil error means that the claimed heads are integrated.
 func (s *Syncer) fetch(c *client, r *replica, claim headsClaim) error {
 	topic := r.topic.id
 	missing, err := s.local.Missing(topic, claim.missing)
@@ -40,9 +40,12 @@ func (s *Syncer) fetch(c *client, r *replica, claim headsClaim) error {
 	if start.logID != claim.logID || start.after.Number > claim.end.Number { // of a log that is no more
 		start = position{peer: r.peer.id}
 	}
-	asCIDs := own.Events >= claim.events/2+claim.events%2
-	if asCIDs && claim.end.Number-start.after.Number >= ancestorsFrom {
-		closed, err := s.fetchAncestors(c, r, own, missing)
+	behind := claim.end.Number - start.after.Number
+	spare := own.Events - min(own.Events, start.after.Number) // here, and maybe behind start there
+	asCIDs := own.Events >= claim.events/2+claim.events%2 || spare*pullPart > behind
+	tooMany := claim.events > own.Events+visitBudget
+	if asCIDs && behind >= ancestorsFrom && !tooMany {
+		closed, err := s.fetchAncestors(c, r, own, claim.events, missing)
 		if err != nil {
 			s.noteClaims(r, claim.missing, err)
 		}

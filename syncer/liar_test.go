@@ -331,7 +331,7 @@ func TestEndlessPull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVictim(t, 0, func(m *pb.Response) []*pb.Response {
 			a := m.GetPull()
-			if a == nil {
+			if a == nil || len(a.Events) == 0 { // as CIDs, once some events came
 				return same(m)
 			}
 			expand(a.Events, &a.Batches)

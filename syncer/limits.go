@@ -39,7 +39,8 @@ const (
 	// maxWants bounds the wants of an Ancestors request: the heads that an
 	// event can link to.
 	maxWants = types.MaxLinks
-	// maxStops bounds its stops. All of the request fits into 4 KiB.
+	// maxStops bounds its stops, and the CIDs of a Held request, which are asked
+	// about before. All of either request fits into 4 KiB.
 	maxStops = 64
 	// maxHops bounds how often a Locate request is passed on.
 	maxHops = 4
@@ -92,10 +93,22 @@ const (
 	// maxShared bounds the heads last shared with a peer that are remembered,
 	// and sent among the stops.
 	maxShared = 16
+	// maxNoted bounds the topics of which one exchange finds and remembers that
+	// the heads are shared: each is a read of the heads.
+	maxNoted = 1024
 	// skips is the number of own events sent among the stops at exponentially
 	// growing distances from the end of the log, skipFirst being the least.
 	skips     = 30
 	skipFirst = 8
+	// maxNarrow bounds the Held requests after the first with which a client
+	// narrows down where in its log what is shared ends: each by a factor of 65.
+	maxNarrow = 2
+	// narrowTo: no more than one event in so many of those that are missing is
+	// left between what is shared and what is not.
+	narrowTo = 8
+	// pullPart: if this node may have more than one in so many of the events that
+	// a pull would bring, it asks for what it has not.
+	pullPart = 8
 	// getChunk is the number of events read from the store at a time to answer
 	// Events: at their largest, one budget's worth.
 	getChunk = 8

@@ -108,6 +108,8 @@ func (v *server) answer(ctx context.Context, m *pb.Request) error {
 		return v.digest(ctx, r.Digest)
 	case *pb.Request_Ancestors:
 		return v.ancestors(ctx, r.Ancestors)
+	case *pb.Request_Held:
+		return v.held(ctx, r.Held)
 	case *pb.Request_Locate:
 		return v.locate(ctx, r.Locate)
 	case *pb.Request_Offer:

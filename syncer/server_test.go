@@ -84,6 +84,24 @@ func (v *served) askPull(m *pb.PullRequest) []*pb.Response {
 	return v.ask(&pb.Request{Request: &pb.Request_Pull{Pull: m}})
 }
 
+// TestHeld: the answer has one bit for each CID, also for the 64th.
+func TestHeld(t *testing.T) {
+	v := newServed(t, syncer.Limits{})
+	events := v.local.Append(v.g.ID(), 32, 16)
+	m := &pb.HeldRequest{Topic: v.g.ID().Bytes()}
+	for i, e := range events {
+		m.Cids = append(m.Cids, types.SumCID([]byte{byte(i)}).Bytes(), e.CID.Bytes())
+	}
+	list := v.ask(&pb.Request{Request: &pb.Request_Held{Held: m}})
+	if len(list) != 1 || list[0].GetHeld().GetBitmap() != 0xaaaa_aaaa_aaaa_aaaa {
+		t.Errorf("answer %v, want every other event", list)
+	}
+	m.Topic = types.SumCID([]byte("another")).Bytes()
+	if list := v.ask(&pb.Request{Request: &pb.Request_Held{Held: m}}); len(list) != 1 || list[0].GetError().GetCode() != pb.Error_CODE_NOT_FOUND {
+		t.Errorf("answer %v about a topic that is not held", list)
+	}
+}
+
 func TestPullPages(t *testing.T) {
 	v := newServed(t, syncer.Limits{})
 	events := v.local.Append(v.g.ID(), 5000, 100)
@@ -265,6 +283,8 @@ func TestBadRequests(t *testing.T) {
 		"no wants":            {Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: topic}}},
 		"too many wants":      {Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: topic, Wants: cids[:33]}}},
 		"too many stops":      {Request: &pb.Request_Ancestors{Ancestors: &pb.AncestorsRequest{Topic: topic, Wants: cids[:1], Stops: cids[:65]}}},
+		"none held":           {Request: &pb.Request_Held{Held: &pb.HeldRequest{Topic: topic}}},
+		"too many held":       {Request: &pb.Request_Held{Held: &pb.HeldRequest{Topic: topic, Cids: cids[:65]}}},
 		"too many hops":       {Request: &pb.Request_Locate{Locate: &pb.LocateRequest{Topic: topic, Nonce: topic[:16], Hops: 5}}},
 		"short nonce":         {Request: &pb.Request_Locate{Locate: &pb.LocateRequest{Topic: topic, Nonce: topic[:15]}}},
 		"too many heads":      {Request: &pb.Request_Offer{Offer: &pb.Offer{Topic: topic, HeadsHash: topic[:32], Heads: cids[:33]}}},

@@ -16,8 +16,15 @@ type walk struct {
 	s      *Syncer
 	c      *client
 	peer   *peer
-	begun  uint64 // the last change here when it began
-	leaves int    // read so far
+	begun  uint64        // the last change here when it began
+	leaves int           // read so far
+	same   []sharedTopic // found with the same heads at both; at most maxNoted
+}
+
+// sharedTopic is a topic that the peer has with the heads of this node.
+type sharedTopic struct {
+	id    types.TopicID
+	heads types.Hash
 }
 
 // begin returns the change that is known of the peer already. While the walk
@@ -249,6 +256,7 @@ func (w *walk) take(leaves []leaf) error {
 		r.heads = l.heads
 		if l.heads == t.heads {
 			r.settled = l.heads
+			w.noteSame(t)
 		}
 		if l.heads == r.settled {
 			r.synced(now)
@@ -283,6 +291,23 @@ func (w *walk) equal(p trie.Prefix) {
 		}
 		r.heads, r.settled = t.heads, t.heads
 		r.synced(now)
+		w.noteSame(t)
+	}
+}
+
+// noteSame notes that the peer has a topic's heads of now. The caller holds
+// Syncer.mu.
+func (w *walk) noteSame(t *topic) {
+	if len(w.same) < maxNoted {
+		w.same = append(w.same, sharedTopic{t.id, t.heads})
+	}
+}
+
+// share remembers the heads of the topics that were found equal, if they still
+// are the own ones.
+func (w *walk) share() {
+	for _, t := range w.same {
+		w.s.shareOwn(t.id, w.peer.id, t.heads)
 	}
 }
 

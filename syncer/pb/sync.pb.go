@@ -204,6 +204,7 @@ type Request struct {
 	//	*Request_Digest
 	//	*Request_Ancestors
 	//	*Request_Locate
+	//	*Request_Held
 	Request isRequest_Request `protobuf_oneof:"request"`
 	// The asker's network: a server of another one answers UNSUPPORTED and ends
 	// the stream.
@@ -330,6 +331,15 @@ func (x *Request) GetLocate() *LocateRequest {
 	return nil
 }
 
+func (x *Request) GetHeld() *HeldRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Request_Held); ok {
+			return x.Held
+		}
+	}
+	return nil
+}
+
 func (x *Request) GetNetwork() string {
 	if x != nil {
 		return x.Network
@@ -377,6 +387,10 @@ type Request_Locate struct {
 	Locate *LocateRequest `protobuf:"bytes,10,opt,name=locate,proto3,oneof"`
 }
 
+type Request_Held struct {
+	Held *HeldRequest `protobuf:"bytes,11,opt,name=held,proto3,oneof"`
+}
+
 func (*Request_Status) isRequest_Request() {}
 
 func (*Request_Heads) isRequest_Request() {}
@@ -395,6 +409,8 @@ func (*Request_Ancestors) isRequest_Request() {}
 
 func (*Request_Locate) isRequest_Request() {}
 
+func (*Request_Held) isRequest_Request() {}
+
 type Response struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	More  bool                   `protobuf:"varint,1,opt,name=more,proto3" json:"more,omitempty"` // another frame of the same answer follows
@@ -409,6 +425,7 @@ type Response struct {
 	//	*Response_Digest
 	//	*Response_Ancestors
 	//	*Response_Locate
+	//	*Response_Held
 	Answer        isResponse_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -539,6 +556,15 @@ func (x *Response) GetLocate() *LocateAnswer {
 	return nil
 }
 
+func (x *Response) GetHeld() *HeldAnswer {
+	if x != nil {
+		if x, ok := x.Answer.(*Response_Held); ok {
+			return x.Held
+		}
+	}
+	return nil
+}
+
 type isResponse_Answer interface {
 	isResponse_Answer()
 }
@@ -579,6 +605,10 @@ type Response_Locate struct {
 	Locate *LocateAnswer `protobuf:"bytes,10,opt,name=locate,proto3,oneof"`
 }
 
+type Response_Held struct {
+	Held *HeldAnswer `protobuf:"bytes,11,opt,name=held,proto3,oneof"`
+}
+
 func (*Response_Error) isResponse_Answer() {}
 
 func (*Response_Status) isResponse_Answer() {}
@@ -596,6 +626,8 @@ func (*Response_Digest) isResponse_Answer() {}
 func (*Response_Ancestors) isResponse_Answer() {}
 
 func (*Response_Locate) isResponse_Answer() {}
+
+func (*Response_Held) isResponse_Answer() {}
 
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1921,6 +1953,103 @@ func (x *AncestorsAnswer) GetBatches() [][]byte {
 	return nil
 }
 
+// HeldRequest asks which events the server has integrated in a topic.
+type HeldRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         []byte                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Cids          [][]byte               `protobuf:"bytes,2,rep,name=cids,proto3" json:"cids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeldRequest) Reset() {
+	*x = HeldRequest{}
+	mi := &file_sync_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeldRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeldRequest) ProtoMessage() {}
+
+func (x *HeldRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeldRequest.ProtoReflect.Descriptor instead.
+func (*HeldRequest) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *HeldRequest) GetTopic() []byte {
+	if x != nil {
+		return x.Topic
+	}
+	return nil
+}
+
+func (x *HeldRequest) GetCids() [][]byte {
+	if x != nil {
+		return x.Cids
+	}
+	return nil
+}
+
+type HeldAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bitmap        uint64                 `protobuf:"fixed64,1,opt,name=bitmap,proto3" json:"bitmap,omitempty"` // bit i, from the lowest: it has the i-th
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeldAnswer) Reset() {
+	*x = HeldAnswer{}
+	mi := &file_sync_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeldAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeldAnswer) ProtoMessage() {}
+
+func (x *HeldAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_sync_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeldAnswer.ProtoReflect.Descriptor instead.
+func (*HeldAnswer) Descriptor() ([]byte, []int) {
+	return file_sync_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *HeldAnswer) GetBitmap() uint64 {
+	if x != nil {
+		return x.Bitmap
+	}
+	return 0
+}
+
 // Offer says that the sender has heads that the receiver may lack.
 type Offer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1933,7 +2062,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_sync_proto_msgTypes[24]
+	mi := &file_sync_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1945,7 +2074,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[24]
+	mi := &file_sync_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1958,7 +2087,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{24}
+	return file_sync_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Offer) GetTopic() []byte {
@@ -1995,7 +2124,7 @@ type LocateRequest struct {
 
 func (x *LocateRequest) Reset() {
 	*x = LocateRequest{}
-	mi := &file_sync_proto_msgTypes[25]
+	mi := &file_sync_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2007,7 +2136,7 @@ func (x *LocateRequest) String() string {
 func (*LocateRequest) ProtoMessage() {}
 
 func (x *LocateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[25]
+	mi := &file_sync_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2020,7 +2149,7 @@ func (x *LocateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocateRequest.ProtoReflect.Descriptor instead.
 func (*LocateRequest) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{25}
+	return file_sync_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LocateRequest) GetTopic() []byte {
@@ -2053,7 +2182,7 @@ type LocateAnswer struct {
 
 func (x *LocateAnswer) Reset() {
 	*x = LocateAnswer{}
-	mi := &file_sync_proto_msgTypes[26]
+	mi := &file_sync_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2194,7 @@ func (x *LocateAnswer) String() string {
 func (*LocateAnswer) ProtoMessage() {}
 
 func (x *LocateAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[26]
+	mi := &file_sync_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2207,7 @@ func (x *LocateAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocateAnswer.ProtoReflect.Descriptor instead.
 func (*LocateAnswer) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{26}
+	return file_sync_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LocateAnswer) GetHolders() []*Holder {
@@ -2099,7 +2228,7 @@ type Holder struct {
 
 func (x *Holder) Reset() {
 	*x = Holder{}
-	mi := &file_sync_proto_msgTypes[27]
+	mi := &file_sync_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2111,7 +2240,7 @@ func (x *Holder) String() string {
 func (*Holder) ProtoMessage() {}
 
 func (x *Holder) ProtoReflect() protoreflect.Message {
-	mi := &file_sync_proto_msgTypes[27]
+	mi := &file_sync_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2124,7 +2253,7 @@ func (x *Holder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holder.ProtoReflect.Descriptor instead.
 func (*Holder) Descriptor() ([]byte, []int) {
-	return file_sync_proto_rawDescGZIP(), []int{27}
+	return file_sync_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Holder) GetPeer() []byte {
@@ -2146,7 +2275,7 @@ var File_sync_proto protoreflect.FileDescriptor
 const file_sync_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"sync.proto\x12\rcairn.sync.v1\"\x9f\x04\n" +
+	"sync.proto\x12\rcairn.sync.v1\"\xd1\x04\n" +
 	"\aRequest\x126\n" +
 	"\x06status\x18\x01 \x01(\v2\x1c.cairn.sync.v1.StatusRequestH\x00R\x06status\x123\n" +
 	"\x05heads\x18\x02 \x01(\v2\x1b.cairn.sync.v1.HeadsRequestH\x00R\x05heads\x126\n" +
@@ -2157,9 +2286,10 @@ const file_sync_proto_rawDesc = "" +
 	"\x06digest\x18\a \x01(\v2\x1c.cairn.sync.v1.DigestRequestH\x00R\x06digest\x12?\n" +
 	"\tancestors\x18\b \x01(\v2\x1f.cairn.sync.v1.AncestorsRequestH\x00R\tancestors\x126\n" +
 	"\x06locate\x18\n" +
-	" \x01(\v2\x1c.cairn.sync.v1.LocateRequestH\x00R\x06locate\x12\x18\n" +
+	" \x01(\v2\x1c.cairn.sync.v1.LocateRequestH\x00R\x06locate\x120\n" +
+	"\x04held\x18\v \x01(\v2\x1a.cairn.sync.v1.HeldRequestH\x00R\x04held\x12\x18\n" +
 	"\anetwork\x18\t \x01(\tR\anetworkB\t\n" +
-	"\arequest\"\x91\x04\n" +
+	"\arequest\"\xc2\x04\n" +
 	"\bResponse\x12\x12\n" +
 	"\x04more\x18\x01 \x01(\bR\x04more\x12,\n" +
 	"\x05error\x18\x02 \x01(\v2\x14.cairn.sync.v1.ErrorH\x00R\x05error\x125\n" +
@@ -2171,7 +2301,8 @@ const file_sync_proto_rawDesc = "" +
 	"\x06digest\x18\b \x01(\v2\x1b.cairn.sync.v1.DigestAnswerH\x00R\x06digest\x12>\n" +
 	"\tancestors\x18\t \x01(\v2\x1e.cairn.sync.v1.AncestorsAnswerH\x00R\tancestors\x125\n" +
 	"\x06locate\x18\n" +
-	" \x01(\v2\x1b.cairn.sync.v1.LocateAnswerH\x00R\x06locateB\b\n" +
+	" \x01(\v2\x1b.cairn.sync.v1.LocateAnswerH\x00R\x06locate\x12/\n" +
+	"\x04held\x18\v \x01(\v2\x19.cairn.sync.v1.HeldAnswerH\x00R\x04heldB\b\n" +
 	"\x06answer\"\xd9\x01\n" +
 	"\x05Error\x12-\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x19.cairn.sync.v1.Error.CodeR\x04code\x12\x16\n" +
@@ -2280,7 +2411,13 @@ const file_sync_proto_rawDesc = "" +
 	"\x0fAncestorsAnswer\x12\x19\n" +
 	"\buse_pull\x18\x01 \x01(\bR\ausePull\x12,\n" +
 	"\x06events\x18\x02 \x03(\v2\x14.cairn.sync.v1.EventR\x06events\x12\x18\n" +
-	"\abatches\x18\x03 \x03(\fR\abatches\"R\n" +
+	"\abatches\x18\x03 \x03(\fR\abatches\"7\n" +
+	"\vHeldRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x12\n" +
+	"\x04cids\x18\x02 \x03(\fR\x04cids\"$\n" +
+	"\n" +
+	"HeldAnswer\x12\x16\n" +
+	"\x06bitmap\x18\x01 \x01(\x06R\x06bitmap\"R\n" +
 	"\x05Offer\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x1d\n" +
 	"\n" +
@@ -2309,7 +2446,7 @@ func file_sync_proto_rawDescGZIP() []byte {
 }
 
 var file_sync_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_sync_proto_goTypes = []any{
 	(Error_Code)(0),          // 0: cairn.sync.v1.Error.Code
 	(HeadsAnswer_State)(0),   // 1: cairn.sync.v1.HeadsAnswer.State
@@ -2338,52 +2475,56 @@ var file_sync_proto_goTypes = []any{
 	(*PullAnswer)(nil),       // 24: cairn.sync.v1.PullAnswer
 	(*AncestorsRequest)(nil), // 25: cairn.sync.v1.AncestorsRequest
 	(*AncestorsAnswer)(nil),  // 26: cairn.sync.v1.AncestorsAnswer
-	(*Offer)(nil),            // 27: cairn.sync.v1.Offer
-	(*LocateRequest)(nil),    // 28: cairn.sync.v1.LocateRequest
-	(*LocateAnswer)(nil),     // 29: cairn.sync.v1.LocateAnswer
-	(*Holder)(nil),           // 30: cairn.sync.v1.Holder
+	(*HeldRequest)(nil),      // 27: cairn.sync.v1.HeldRequest
+	(*HeldAnswer)(nil),       // 28: cairn.sync.v1.HeldAnswer
+	(*Offer)(nil),            // 29: cairn.sync.v1.Offer
+	(*LocateRequest)(nil),    // 30: cairn.sync.v1.LocateRequest
+	(*LocateAnswer)(nil),     // 31: cairn.sync.v1.LocateAnswer
+	(*Holder)(nil),           // 32: cairn.sync.v1.Holder
 }
 var file_sync_proto_depIdxs = []int32{
 	7,  // 0: cairn.sync.v1.Request.status:type_name -> cairn.sync.v1.StatusRequest
 	15, // 1: cairn.sync.v1.Request.heads:type_name -> cairn.sync.v1.HeadsRequest
 	19, // 2: cairn.sync.v1.Request.events:type_name -> cairn.sync.v1.EventsRequest
 	23, // 3: cairn.sync.v1.Request.pull:type_name -> cairn.sync.v1.PullRequest
-	27, // 4: cairn.sync.v1.Request.offer:type_name -> cairn.sync.v1.Offer
+	29, // 4: cairn.sync.v1.Request.offer:type_name -> cairn.sync.v1.Offer
 	9,  // 5: cairn.sync.v1.Request.changes:type_name -> cairn.sync.v1.ChangesRequest
 	11, // 6: cairn.sync.v1.Request.digest:type_name -> cairn.sync.v1.DigestRequest
 	25, // 7: cairn.sync.v1.Request.ancestors:type_name -> cairn.sync.v1.AncestorsRequest
-	28, // 8: cairn.sync.v1.Request.locate:type_name -> cairn.sync.v1.LocateRequest
-	5,  // 9: cairn.sync.v1.Response.error:type_name -> cairn.sync.v1.Error
-	8,  // 10: cairn.sync.v1.Response.status:type_name -> cairn.sync.v1.StatusAnswer
-	17, // 11: cairn.sync.v1.Response.heads:type_name -> cairn.sync.v1.HeadsAnswer
-	20, // 12: cairn.sync.v1.Response.events:type_name -> cairn.sync.v1.EventsAnswer
-	24, // 13: cairn.sync.v1.Response.pull:type_name -> cairn.sync.v1.PullAnswer
-	10, // 14: cairn.sync.v1.Response.changes:type_name -> cairn.sync.v1.ChangesAnswer
-	13, // 15: cairn.sync.v1.Response.digest:type_name -> cairn.sync.v1.DigestAnswer
-	26, // 16: cairn.sync.v1.Response.ancestors:type_name -> cairn.sync.v1.AncestorsAnswer
-	29, // 17: cairn.sync.v1.Response.locate:type_name -> cairn.sync.v1.LocateAnswer
-	0,  // 18: cairn.sync.v1.Error.code:type_name -> cairn.sync.v1.Error.Code
-	14, // 19: cairn.sync.v1.ChangesAnswer.leaves:type_name -> cairn.sync.v1.Leaf
-	12, // 20: cairn.sync.v1.DigestRequest.subtrees:type_name -> cairn.sync.v1.Subtree
-	14, // 21: cairn.sync.v1.Subtree.leaves:type_name -> cairn.sync.v1.Leaf
-	12, // 22: cairn.sync.v1.DigestAnswer.subtrees:type_name -> cairn.sync.v1.Subtree
-	16, // 23: cairn.sync.v1.HeadsRequest.queries:type_name -> cairn.sync.v1.HeadsQuery
-	1,  // 24: cairn.sync.v1.HeadsAnswer.state:type_name -> cairn.sync.v1.HeadsAnswer.State
-	6,  // 25: cairn.sync.v1.HeadsAnswer.end:type_name -> cairn.sync.v1.Position
-	18, // 26: cairn.sync.v1.HeadsAnswer.heads:type_name -> cairn.sync.v1.Head
-	21, // 27: cairn.sync.v1.EventsAnswer.items:type_name -> cairn.sync.v1.Item
-	2,  // 28: cairn.sync.v1.Item.outcome:type_name -> cairn.sync.v1.Item.Outcome
-	22, // 29: cairn.sync.v1.Item.event:type_name -> cairn.sync.v1.Event
-	6,  // 30: cairn.sync.v1.PullRequest.after:type_name -> cairn.sync.v1.Position
-	6,  // 31: cairn.sync.v1.PullAnswer.position:type_name -> cairn.sync.v1.Position
-	22, // 32: cairn.sync.v1.PullAnswer.events:type_name -> cairn.sync.v1.Event
-	22, // 33: cairn.sync.v1.AncestorsAnswer.events:type_name -> cairn.sync.v1.Event
-	30, // 34: cairn.sync.v1.LocateAnswer.holders:type_name -> cairn.sync.v1.Holder
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	30, // 8: cairn.sync.v1.Request.locate:type_name -> cairn.sync.v1.LocateRequest
+	27, // 9: cairn.sync.v1.Request.held:type_name -> cairn.sync.v1.HeldRequest
+	5,  // 10: cairn.sync.v1.Response.error:type_name -> cairn.sync.v1.Error
+	8,  // 11: cairn.sync.v1.Response.status:type_name -> cairn.sync.v1.StatusAnswer
+	17, // 12: cairn.sync.v1.Response.heads:type_name -> cairn.sync.v1.HeadsAnswer
+	20, // 13: cairn.sync.v1.Response.events:type_name -> cairn.sync.v1.EventsAnswer
+	24, // 14: cairn.sync.v1.Response.pull:type_name -> cairn.sync.v1.PullAnswer
+	10, // 15: cairn.sync.v1.Response.changes:type_name -> cairn.sync.v1.ChangesAnswer
+	13, // 16: cairn.sync.v1.Response.digest:type_name -> cairn.sync.v1.DigestAnswer
+	26, // 17: cairn.sync.v1.Response.ancestors:type_name -> cairn.sync.v1.AncestorsAnswer
+	31, // 18: cairn.sync.v1.Response.locate:type_name -> cairn.sync.v1.LocateAnswer
+	28, // 19: cairn.sync.v1.Response.held:type_name -> cairn.sync.v1.HeldAnswer
+	0,  // 20: cairn.sync.v1.Error.code:type_name -> cairn.sync.v1.Error.Code
+	14, // 21: cairn.sync.v1.ChangesAnswer.leaves:type_name -> cairn.sync.v1.Leaf
+	12, // 22: cairn.sync.v1.DigestRequest.subtrees:type_name -> cairn.sync.v1.Subtree
+	14, // 23: cairn.sync.v1.Subtree.leaves:type_name -> cairn.sync.v1.Leaf
+	12, // 24: cairn.sync.v1.DigestAnswer.subtrees:type_name -> cairn.sync.v1.Subtree
+	16, // 25: cairn.sync.v1.HeadsRequest.queries:type_name -> cairn.sync.v1.HeadsQuery
+	1,  // 26: cairn.sync.v1.HeadsAnswer.state:type_name -> cairn.sync.v1.HeadsAnswer.State
+	6,  // 27: cairn.sync.v1.HeadsAnswer.end:type_name -> cairn.sync.v1.Position
+	18, // 28: cairn.sync.v1.HeadsAnswer.heads:type_name -> cairn.sync.v1.Head
+	21, // 29: cairn.sync.v1.EventsAnswer.items:type_name -> cairn.sync.v1.Item
+	2,  // 30: cairn.sync.v1.Item.outcome:type_name -> cairn.sync.v1.Item.Outcome
+	22, // 31: cairn.sync.v1.Item.event:type_name -> cairn.sync.v1.Event
+	6,  // 32: cairn.sync.v1.PullRequest.after:type_name -> cairn.sync.v1.Position
+	6,  // 33: cairn.sync.v1.PullAnswer.position:type_name -> cairn.sync.v1.Position
+	22, // 34: cairn.sync.v1.PullAnswer.events:type_name -> cairn.sync.v1.Event
+	22, // 35: cairn.sync.v1.AncestorsAnswer.events:type_name -> cairn.sync.v1.Event
+	32, // 36: cairn.sync.v1.LocateAnswer.holders:type_name -> cairn.sync.v1.Holder
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_sync_proto_init() }
@@ -2401,6 +2542,7 @@ func file_sync_proto_init() {
 		(*Request_Digest)(nil),
 		(*Request_Ancestors)(nil),
 		(*Request_Locate)(nil),
+		(*Request_Held)(nil),
 	}
 	file_sync_proto_msgTypes[1].OneofWrappers = []any{
 		(*Response_Error)(nil),
@@ -2412,6 +2554,7 @@ func file_sync_proto_init() {
 		(*Response_Digest)(nil),
 		(*Response_Ancestors)(nil),
 		(*Response_Locate)(nil),
+		(*Response_Held)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2419,7 +2562,7 @@ func file_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sync_proto_rawDesc), len(file_sync_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   28,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
