@@ -260,7 +260,10 @@ func (r *Replica) State(ctx context.Context) (State, error) {
 		}
 		s.PendingEvents, s.PendingSize = d.clock.Pending()
 	})
-	return s, err
+	if err != nil {
+		return State{}, err // the driver may still be writing s
+	}
+	return s, nil
 }
 
 // TellSyncer gives the syncer the heads hash again, in order with those of
