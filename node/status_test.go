@@ -95,7 +95,7 @@ func TestEventsWaitForLinks(t *testing.T) {
 	a, b := open(t, loopback("")), open(t, loopback(""))
 	ta, _ := join(t, a, "topic"), join(t, b, "topic")
 	connect(t, a, b)
-	wantStatus(t, ta, Synced, "all that 1 connected replicas have is integrated")
+	wantStatus(t, ta, Synced, "all that 1 connected replica has is integrated")
 	absent := types.CIDOf(types.Hash{1})
 	key, err := newIdentity()
 	if err != nil {
