@@ -223,24 +223,31 @@ func asCloser(c io.Closer) func() error { return c.Close }
 // loadChunk is how many topics are read while those before are taken up.
 const loadChunk = 1024
 
+// storedTopic is a topic as it was read, with its heads hash.
+type storedTopic struct {
+	types.TopicInfo
+	hash types.Hash
+}
+
 // loadTopics takes up the topics in the store, while the next ones are read.
 func (n *Node) loadTopics() error {
 	adopted, err := n.adoptedTopics()
 	if err != nil {
 		return fmt.Errorf("load topics: %w", err)
 	}
-	chunks := make(chan []types.TopicInfo, 1)
+	chunks := make(chan []storedTopic, 1)
 	var reading errgroup.Group
 	reading.Go(func() error {
 		defer close(chunks)
-		chunk := make([]types.TopicInfo, 0, loadChunk)
+		chunk := make([]storedTopic, 0, loadChunk)
 		for info, err := range n.store.Topics() {
 			if err != nil {
 				return fmt.Errorf("load topics: %w", err)
 			}
-			if chunk = append(chunk, info); len(chunk) == loadChunk {
+			chunk = append(chunk, storedTopic{info, crdt.HeadsHash(info.Heads)})
+			if len(chunk) == loadChunk {
 				chunks <- chunk
-				chunk = make([]types.TopicInfo, 0, loadChunk)
+				chunk = make([]storedTopic, 0, loadChunk)
 			}
 		}
 		chunks <- chunk
@@ -248,8 +255,8 @@ func (n *Node) loadTopics() error {
 	})
 	var all []*Topic
 	for chunk := range chunks {
-		for _, info := range chunk {
-			all = append(all, n.loadTopic(info, adopted[info.Genesis.ID()]))
+		for _, s := range chunk {
+			all = append(all, n.loadTopic(s, adopted[s.Genesis.ID()]))
 		}
 	}
 	n.topics.fill(all)
@@ -257,13 +264,13 @@ func (n *Node) loadTopics() error {
 }
 
 // loadTopic takes up a topic in the store. It stays dormant.
-func (n *Node) loadTopic(info types.TopicInfo, adopted bool) *Topic {
-	t := n.newTopic(info.Genesis)
-	t.stood(info)
-	t.joined.Store(info.Joined)
+func (n *Node) loadTopic(s storedTopic, adopted bool) *Topic {
+	t := n.newTopic(s.Genesis)
+	t.stood(s.TopicInfo)
+	t.joined.Store(s.Joined)
 	t.setAdopted(adopted)
-	if info.Joined {
-		n.syncer.Add(t.id, crdt.HeadsHash(info.Heads))
+	if s.Joined {
+		n.syncer.Add(t.id, s.hash)
 		n.advertise(t)
 	}
 	return t
