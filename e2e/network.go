@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/libp2p/go-libp2p"
@@ -47,11 +48,9 @@ func (m Medium) can(s *Scenario) error {
 
 // network is a Medium in use.
 type network interface {
-	// configure gives the node with that index its address and its way to the
-	// network. It is called before each opening.
-	configure(index int, cfg *node.Config)
-	// opened tells of a node that is open.
-	opened(index int, n *node.Node)
+	// open opens the node with that index as cfg says, with an address and a way
+	// to the network of its own.
+	open(ctx context.Context, index int, cfg node.Config) (instance, error)
 	// set makes what keeps nodes apart be c, when it returns.
 	set(c conditions)
 	// traffic returns the bytes and packets that the nodes sent so far; 0
@@ -79,18 +78,20 @@ func newLoopback(nodes int) *loopback {
 	}
 }
 
-func (l *loopback) configure(index int, cfg *node.Config) {
+func (l *loopback) open(ctx context.Context, index int, cfg node.Config) (instance, error) {
 	if l.listens[index] == "" {
 		l.listens[index] = "/ip4/127.0.0.1/tcp/0"
 	}
 	cfg.Listen = []string{l.listens[index]}
 	cfg.Host = []libp2p.Option{libp2p.BandwidthReporter(l.counter)}
-}
-
-func (l *loopback) opened(index int, n *node.Node) {
+	n, err := node.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
 	l.nodes[index], l.indexes[n.ID()] = n, index
 	l.listens[index] = bare(n.Addrs()[0])
 	l.set(l.now)
+	return local{n}, nil
 }
 
 func (l *loopback) set(c conditions) {

@@ -18,7 +18,7 @@ func (r *run) converge(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.s.Expect.Within)
 	defer cancel()
 	for k := range r.s.Topics {
-		topics := make([]*node.Topic, len(r.hosts))
+		topics := make([]topic, len(r.hosts))
 		for i, h := range r.hosts {
 			topics[i] = h.living().topics[k]
 		}
@@ -43,7 +43,7 @@ func (r *run) converge(ctx context.Context) error {
 
 // compare waits until all replicas have as many events as were acknowledged and
 // as the largest has now, and reports whether they are equal then.
-func (r *run) compare(ctx context.Context, topics []*node.Topic) (bool, error) {
+func (r *run) compare(ctx context.Context, topics []topic) (bool, error) {
 	r.mu.Lock()
 	most := uint64(len(r.acked[topics[0].ID()]))
 	r.mu.Unlock()
@@ -76,7 +76,7 @@ func (r *run) check(ctx context.Context, result *Result) error {
 		var replicas []Replica
 		var topic types.TopicID
 		for _, h := range r.hosts {
-			t := h.living().topics[k]
+			t := h.living().topics[k].(*node.Topic) // nodes of this process are looked at
 			topic = t.ID()
 			replica, err := readReplica(ctx, h.name, t)
 			if err != nil {
