@@ -127,6 +127,9 @@ func (r *run) crash(h *host) error {
 	if l == nil {
 		return nil
 	}
+	if p, ok := l.node.(*process); ok {
+		return p.kill()
+	}
 	r.set(r.now.reach(h.index, false))
 	r.lives++
 	left, next := h.dir, filepath.Join(r.dir, fmt.Sprintf("%d-%d", h.index, r.lives))

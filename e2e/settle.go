@@ -70,13 +70,27 @@ func (r *run) compare(ctx context.Context, topics []topic) (bool, error) {
 	return equal, nil
 }
 
+// inspect makes all nodes ones of this process, which can be looked into: those
+// of others end, and what they left on their disks is opened on a network that
+// loses everything.
+func (r *run) inspect(ctx context.Context) error {
+	if r.o.Medium != Processes {
+		return nil
+	}
+	if err := r.close(); err != nil {
+		return err
+	}
+	r.net = newSimulated(Link{Loss: 1, Bandwidth: defaultBandwidth}, r.s.Seed)
+	return r.mend(ctx)
+}
+
 // check holds all replicas to the invariants, and notes the result.
 func (r *run) check(ctx context.Context, result *Result) error {
 	for k := range r.s.Topics {
 		var replicas []Replica
 		var topic types.TopicID
 		for _, h := range r.hosts {
-			t := h.living().topics[k].(*node.Topic) // nodes of this process are looked at
+			t := h.living().topics[k].(*node.Topic) // see inspect
 			topic = t.ID()
 			replica, err := readReplica(ctx, h.name, t)
 			if err != nil {
