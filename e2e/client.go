@@ -31,7 +31,7 @@ type client struct {
 }
 
 func newClient(address string) client {
-	return client{"http://" + address + "/cairn.v1.NodeService/", &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: maxIdle}}}
+	return client{"http://" + address, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: maxIdle}}}
 }
 
 func (c client) close() {
@@ -46,27 +46,39 @@ func (c client) call(ctx context.Context, method string, request, answer any) er
 	if err != nil {
 		return fmt.Errorf("%s: %w", method, err)
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url+method, bytes.NewReader(body))
+	text, err := c.ask(ctx, http.MethodPost, "/cairn.v1.NodeService/"+method, body)
+	if err == nil {
+		err = json.Unmarshal(text, answer)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", method, err)
+	}
+	return nil
+}
+
+// ready reports why the node should not be sent work, if it should not.
+func (c client) ready(ctx context.Context) error {
+	_, err := c.ask(ctx, http.MethodGet, "/readyz", nil)
+	return err
+}
+
+// ask returns what the API answers, unless that is an error.
+func (c client) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/json")
 	got, err := c.http.Do(r)
 	if err != nil {
-		return fmt.Errorf("%s: %w", method, err)
+		return nil, err
 	}
 	defer got.Body.Close() //nolint:errcheck // it was read
 	text, err := io.ReadAll(io.LimitReader(got.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("%s: %w", method, err)
+	if err == nil && got.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", got.Status, text)
 	}
-	if got.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s: %s", method, got.Status, text)
-	}
-	if err := json.Unmarshal(text, answer); err != nil {
-		return fmt.Errorf("%s: %w", method, err)
-	}
-	return nil
+	return text, err
 }
 
 // The API's messages, as far as they are used.

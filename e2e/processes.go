@@ -116,7 +116,7 @@ func (p *process) ended() error {
 	return fmt.Errorf("%w; it said last:\n%s", cmp.Or(p.err, errors.New("exit status 0")), p.stderr.last())
 }
 
-// ready waits until the process answers.
+// ready waits until the process answers, and can be written to.
 func (p *process) ready(ctx context.Context) error {
 	for {
 		p2p, err := os.ReadFile(filepath.Join(p.dir, p2pFile))
@@ -137,6 +137,9 @@ func (p *process) ready(ctx context.Context) error {
 		return fmt.Errorf("find the API of a node: %w", err)
 	}
 	p.client = newClient(strings.TrimSpace(string(api)))
+	if err := p.client.ready(ctx); err != nil { // too little disk, for example
+		return fmt.Errorf("node %d is not ready: %w", p.index, err)
+	}
 	return nil
 }
 
