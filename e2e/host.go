@@ -29,8 +29,8 @@ type host struct {
 
 // life is a node from its opening to its end.
 type life struct {
-	node    *node.Node
-	topics  []*node.Topic
+	node    instance
+	topics  []topic
 	ctx     context.Context // of its appends; ends with it
 	stop    context.CancelFunc
 	crashed bool // guarded by host.mu
@@ -83,17 +83,15 @@ func (r *run) open(ctx context.Context, h *host) error {
 	if r.o.Log != nil {
 		cfg.Log = r.o.Log.With("node", h.index)
 	}
-	r.net.configure(h.index, &cfg)
 	r.set(r.now.reach(h.index, true))
-	n, err := node.Open(ctx, cfg)
+	n, err := r.net.open(ctx, h.index, cfg)
 	if err != nil {
 		return fmt.Errorf("%s: %w", h.name, err)
 	}
-	h.addr = n.Addrs()[0]
-	r.net.opened(h.index, n)
+	h.addr = n.addr()
 	l := &life{node: n}
 	for k := range r.s.Topics {
-		t, err := n.Topic(ctx, fmt.Sprintf("topic %d", k))
+		t, err := n.join(ctx, fmt.Sprintf("topic %d", k))
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", h.name, err), n.Close())
 		}
@@ -128,6 +126,9 @@ func (r *run) crash(h *host) error {
 	l := h.die(true)
 	if l == nil {
 		return nil
+	}
+	if p, ok := l.node.(*process); ok {
+		return p.kill()
 	}
 	r.set(r.now.reach(h.index, false))
 	r.lives++

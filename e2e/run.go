@@ -23,6 +23,9 @@ import (
 // network, in real time except inside testing/synctest.
 type Options struct {
 	Medium Medium
+	// Binary is the path of the program cairn, which Processes needs and nobody
+	// else uses.
+	Binary string
 	// Dir takes the nodes' data; empty: a temporary directory, removed at the
 	// end.
 	Dir string
@@ -55,8 +58,8 @@ type Result struct {
 	// Converged is the time from the last fault, mending or append, whichever
 	// was latest, until all replicas were equal.
 	Converged time.Duration `json:"converged"`
-	Bytes     uint64        `json:"bytes"`   // that all nodes sent until then
-	Packets   uint64        `json:"packets"` // the same; 0 on loopback, which does not see them
+	Bytes     uint64        `json:"bytes"`   // that all nodes sent until then; 0 from Processes, which are not looked into
+	Packets   uint64        `json:"packets"` // the same; 0 but on the simulated network, which alone sees them
 	// Wrong is what does not hold, one sentence each; empty: all does.
 	Wrong  []string    `json:"wrong"`
 	Faults []Happening `json:"faults"` // in the order in which they happened
@@ -90,6 +93,9 @@ func Run(ctx context.Context, s Scenario, o Options) (*Result, error) {
 	if err := o.Medium.can(&s); err != nil {
 		return nil, fmt.Errorf("scenario %q on the %s network: %w", s.Name, o.Medium, err)
 	}
+	if o.Medium == Processes && o.Binary == "" {
+		return nil, fmt.Errorf("scenario %q on the %s network: %w: no binary", s.Name, o.Medium, types.ErrInvalidArgument)
+	}
 	dir, err := os.MkdirTemp(o.Dir, "cairn-sim-")
 	if err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
@@ -111,6 +117,7 @@ type run struct {
 	started time.Time
 	net     network
 	hosts   []*host
+	fail    context.CancelCauseFunc // ends the run; set while it is under way
 
 	now   conditions // owned by the goroutine that acts
 	lives int        // how many nodes were opened so far; owned by the same
@@ -127,9 +134,12 @@ type run struct {
 
 func newRun(s Scenario, o Options, dir string) *run {
 	r := &run{s: s, o: o, dir: dir, rng: rand.New(rand.NewPCG(s.Seed, 1)), acked: map[types.TopicID][]cid.Cid{}}
-	if o.Medium == Loopback {
+	switch o.Medium {
+	case Loopback:
 		r.net = newLoopback(s.Nodes)
-	} else {
+	case Processes:
+		r.net = &processes{binary: o.Binary, listens: make([]string, s.Nodes), failed: func(err error) { r.fail(err) }}
+	default:
 		r.net = newSimulated(s.Link, s.Seed)
 	}
 	for i := range s.Nodes {
@@ -138,7 +148,18 @@ func newRun(s Scenario, o Options, dir string) *run {
 	return r
 }
 
+// run plays the scenario, and checks what is left.
 func (r *run) run(ctx context.Context) (*Result, error) {
+	ctx, r.fail = context.WithCancelCause(ctx)
+	defer r.fail(nil)
+	result, err := r.course(ctx)
+	if cause := context.Cause(ctx); cause != nil { // err is what came of it
+		return nil, cause
+	}
+	return result, err
+}
+
+func (r *run) course(ctx context.Context) (*Result, error) {
 	actions := r.schedule()
 	absent := r.absent()
 	for _, h := range r.hosts {
@@ -173,6 +194,9 @@ func (r *run) run(ctx context.Context) (*Result, error) {
 	}
 	if late != nil {
 		result.Wrong = append(result.Wrong, late.Error())
+	}
+	if err := r.inspect(ctx); err != nil {
+		return nil, err
 	}
 	err := r.check(ctx, result)
 	result.Took = time.Since(r.started)

@@ -18,7 +18,7 @@ func (r *run) converge(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.s.Expect.Within)
 	defer cancel()
 	for k := range r.s.Topics {
-		topics := make([]*node.Topic, len(r.hosts))
+		topics := make([]topic, len(r.hosts))
 		for i, h := range r.hosts {
 			topics[i] = h.living().topics[k]
 		}
@@ -43,7 +43,7 @@ func (r *run) converge(ctx context.Context) error {
 
 // compare waits until all replicas have as many events as were acknowledged and
 // as the largest has now, and reports whether they are equal then.
-func (r *run) compare(ctx context.Context, topics []*node.Topic) (bool, error) {
+func (r *run) compare(ctx context.Context, topics []topic) (bool, error) {
 	r.mu.Lock()
 	most := uint64(len(r.acked[topics[0].ID()]))
 	r.mu.Unlock()
@@ -70,13 +70,27 @@ func (r *run) compare(ctx context.Context, topics []*node.Topic) (bool, error) {
 	return equal, nil
 }
 
+// inspect makes all nodes ones of this process, which can be looked into: those
+// of others end, and what they left on their disks is opened on a network that
+// loses everything.
+func (r *run) inspect(ctx context.Context) error {
+	if r.o.Medium != Processes {
+		return nil
+	}
+	if err := r.close(); err != nil {
+		return err
+	}
+	r.net = newSimulated(Link{Loss: 1, Bandwidth: defaultBandwidth}, r.s.Seed)
+	return r.mend(ctx)
+}
+
 // check holds all replicas to the invariants, and notes the result.
 func (r *run) check(ctx context.Context, result *Result) error {
 	for k := range r.s.Topics {
 		var replicas []Replica
 		var topic types.TopicID
 		for _, h := range r.hosts {
-			t := h.living().topics[k]
+			t := h.living().topics[k].(*node.Topic) // see inspect
 			topic = t.ID()
 			replica, err := readReplica(ctx, h.name, t)
 			if err != nil {

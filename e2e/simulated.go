@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -46,7 +47,7 @@ func newSimulated(l Link, seed uint64) *simulated {
 	return s
 }
 
-func (s *simulated) configure(index int, cfg *node.Config) {
+func (s *simulated) open(ctx context.Context, index int, cfg node.Config) (instance, error) {
 	cfg.Listen = []string{fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", simnet.IntToPublicIPv4(index), simPort)}
 	cfg.Host = []libp2p.Option{
 		s.quic(index),
@@ -54,9 +55,12 @@ func (s *simulated) configure(index int, cfg *node.Config) {
 		libp2p.DisableIdentifyAddressDiscovery(),
 		libp2p.ResourceManager(&libp2pnet.NullResourceManager{}),
 	}
+	n, err := node.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return local{n}, nil
 }
-
-func (s *simulated) opened(int, *node.Node) {}
 
 func (s *simulated) set(c conditions) { s.now.Store(&c) }
 
