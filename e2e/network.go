@@ -16,8 +16,9 @@ type Medium int
 const (
 	// Simulated: QUIC over a network in memory, with the scenario's link.
 	Simulated Medium = iota
-	// Loopback: TCP of this machine. It has no Link, no Lose, no Delay and no
-	// asymmetric Partition, and a cut closes connections instead of losing packets.
+	// Loopback: TCP of this machine. It has no Link, no Lose, no Delay, no Slow and
+	// no asymmetric Partition, and a cut closes connections instead of losing
+	// packets.
 	Loopback
 )
 
@@ -38,8 +39,8 @@ func (m Medium) can(s *Scenario) error {
 		return fmt.Errorf("no medium %d", m)
 	}
 	for i, f := range s.Faults {
-		if f.Kind == Lose || f.Kind == Delay || f.Asymmetric {
-			return &FieldError{i, "kind", fmt.Errorf("only the simulated network can lose, delay or cut one direction")}
+		if f.Kind == Lose || f.Kind == Delay || f.Kind == Slow || f.Asymmetric {
+			return &FieldError{i, "kind", fmt.Errorf("only the simulated network can lose, delay, be slow or cut one direction")}
 		}
 	}
 	return nil

@@ -46,6 +46,9 @@ func hold(t *testing.T, s Scenario, m Medium) {
 	for _, w := range r.Wrong {
 		t.Error(w)
 	}
+	if r.Lost != 0 {
+		t.Errorf("%d acknowledged events are lost", r.Lost)
+	}
 	if r.Acknowledged != s.Events {
 		t.Errorf("%d events acknowledged, want %d", r.Acknowledged, s.Events)
 	}
@@ -100,6 +103,7 @@ func TestLoopbackRefuses(t *testing.T) {
 		{Kind: Lose, Loss: 0.5},
 		{Kind: Delay, Delay: time.Second},
 		{Kind: Partition, Asymmetric: true},
+		{Kind: Slow, Bandwidth: MinBandwidth},
 	} {
 		s := Scenario{Nodes: 2, Duration: time.Second, Faults: []Fault{{Kind: Heal}, f}}
 		_, err := Run(t.Context(), s, Options{Medium: Loopback, Dir: t.TempDir()})
@@ -183,7 +187,19 @@ func TestValidate(t *testing.T) {
 		"lose nothing":       func(s *Scenario) { s.Faults = []Fault{{Kind: Lose}} },
 		"crash with loss":    func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Loss: 0.1}} },
 		"delay of nothing":   func(s *Scenario) { s.Faults = []Fault{{Kind: Delay}} },
-		"asymmetric crash":   func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Asymmetric: true}} },
+		"slow as nothing":    func(s *Scenario) { s.Faults = []Fault{{Kind: Slow, Bandwidth: MinBandwidth - 1}} },
+		"loss of slow":       func(s *Scenario) { s.Faults = []Fault{{Kind: Slow, Bandwidth: MinBandwidth, Loss: 0.5}} },
+		"slow partition":     func(s *Scenario) { s.Faults = []Fault{{Kind: Partition, Bandwidth: MinBandwidth}} },
+		"clock is right":     func(s *Scenario) { s.Faults = []Fault{{Kind: ClockSkew}} },
+		"skewed disk":        func(s *Scenario) { s.Faults = []Fault{{Kind: DiskFull, Skew: 1}} },
+		"copy of before":     func(s *Scenario) { s.Faults = []Fault{{Kind: RestoreOld, At: time.Second, Age: 2 * time.Second}} },
+		"copy of now":        func(s *Scenario) { s.Faults = []Fault{{Kind: RestoreOld, At: time.Second}} },
+		"restore alone": func(s *Scenario) {
+			s.Nodes, s.Faults = 1, []Fault{{Kind: RestoreOld, At: 2, Age: 1}}
+		},
+		"restore for long": func(s *Scenario) { s.Faults = []Fault{{Kind: RestoreOld, At: 2, Age: 1, For: time.Second}} },
+		"age of a crash":   func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Age: 1}} },
+		"asymmetric crash": func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Asymmetric: true}} },
 	} {
 		s := fine
 		spoil(&s)
