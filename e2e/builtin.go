@@ -9,7 +9,6 @@ import (
 // takes at most 30 seconds in real time.
 func Builtin() []Scenario {
 	const s = time.Second
-	const year = 365 * 24 * time.Hour
 	lan := Link{Latency: 5 * time.Millisecond}
 	all := []Scenario{
 		{

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/cairn-p2p/cairn/node"
 )
 
@@ -171,20 +173,28 @@ func (r *run) newDir(h *host) string {
 	return filepath.Join(r.dir, fmt.Sprintf("%d-%d", h.index, r.dirs))
 }
 
-// crash ends a life as a power cut would: nothing that the node does from now
-// on reaches anybody, and its next life finds what was on the disk.
-func (r *run) crash(h *host) error {
-	l := h.die(true)
-	if l == nil {
-		return nil
+// crash ends lives as a power cut would: nothing that the nodes do from now on
+// reaches anybody, and their next lives find what was on the disks.
+func (r *run) crash(nodes []int) error {
+	died := map[*host]*life{}
+	for _, i := range nodes {
+		if l := r.hosts[i].die(true); l != nil {
+			died[r.hosts[i]] = l
+			r.set(r.now.reach(i, false))
+		}
 	}
-	r.set(r.now.reach(h.index, false))
-	left, next := h.dir, r.newDir(h)
-	if err := copyCrashed(next, left); err != nil {
-		return err
+	var group errgroup.Group // one that cannot reach others may take a while to close
+	for h, l := range died {
+		left, next := h.dir, r.newDir(h)
+		if err := copyCrashed(next, left); err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", h.name, err), group.Wait())
+		}
+		h.dir = next
+		group.Go(func() error {
+			l.node.Close() //nolint:errcheck // nobody is left to hear of it: what it writes is thrown away
+			h.bury(l)
+			return os.RemoveAll(left)
+		})
 	}
-	h.dir = next
-	l.node.Close() //nolint:errcheck // nobody is left to hear of it: what it writes is thrown away
-	h.bury(l)
-	return os.RemoveAll(left)
+	return group.Wait()
 }

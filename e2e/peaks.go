@@ -5,7 +5,10 @@ import (
 	"io/fs"
 	"path/filepath"
 	"runtime/metrics"
+	"strconv"
 	"syscall"
+
+	"github.com/cairn-p2p/cairn/node"
 )
 
 // Peaks are the greatest values that samples found while a run lasted. What was
@@ -15,6 +18,41 @@ type Peaks struct {
 	Disk    int64  `json:"disk"`    // bytes that the data of all nodes takes
 	Pending int64  `json:"pending"` // bytes of pending events of the node that had most; node.MaxPending is the cap
 	Streams int    `json:"streams"` // that one node served to others; node.MaxStreams is the cap
+}
+
+// Peak is one of Peaks.
+type Peak struct {
+	Name  string // what it is of
+	Value uint64
+	Cap   uint64 // what it is bounded by; 0: nothing is stated
+	Bytes bool   // its unit; else it is a number
+}
+
+// List returns the peaks, always in the same order.
+func (p Peaks) List() []Peak {
+	return []Peak{
+		{"pending on a node", uint64(p.Pending), node.MaxPending, true},
+		{"streams served by a node", uint64(p.Streams), node.MaxStreams, false},
+		{"heap of the process", p.Heap, 0, true},
+		{"disk of all nodes", uint64(p.Disk), 0, true},
+	}
+}
+
+// String returns the peak for people: "pending on a node 12 KiB of 64 MiB".
+func (p Peak) String() string {
+	of := func(n uint64) string {
+		switch {
+		case !p.Bytes || n < 1<<10:
+			return strconv.FormatUint(n, 10)
+		case n < 1<<20:
+			return strconv.FormatUint(n>>10, 10) + " KiB"
+		}
+		return strconv.FormatUint(n>>20, 10) + " MiB"
+	}
+	if p.Cap == 0 {
+		return p.Name + " " + of(p.Value)
+	}
+	return p.Name + " " + of(p.Value) + " of " + of(p.Cap)
 }
 
 // measure raises the peaks to what is there now.

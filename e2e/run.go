@@ -425,7 +425,7 @@ func (r *run) begin(ctx context.Context, number int, f Fault, nodes []int) error
 	case Heal:
 		r.set(r.now.healed())
 	case Crash:
-		return r.each(nodes, func(h *host) error { return r.crash(h) })
+		return r.crash(nodes)
 	case Leave:
 		return r.leave(nodes)
 	case Join:

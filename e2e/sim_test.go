@@ -63,6 +63,25 @@ func TestBuiltin(t *testing.T) {
 	}
 }
 
+// The cases that are no built-in scenarios, with few events.
+func TestCases(t *testing.T) {
+	names := map[string]bool{}
+	for _, c := range Cases() {
+		if names[c.Name] || c.Name == "" || c.Shows == "" {
+			t.Errorf("case %q, of %q, has no name of its own or does not say what it shows", c.Name, c.Shows)
+		}
+		names[c.Name] = true
+		if _, ok := Named(c.Name); ok {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			s := c.Scenario
+			s.Events = min(s.Events, 400)
+			simulate(t, s)
+		})
+	}
+}
+
 // A large network in which a third leaves and joins again, nodes crash, halves
 // are cut off from each other, and one packet of ten is lost.
 func TestLargeNetwork(t *testing.T) {
