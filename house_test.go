@@ -44,6 +44,7 @@ var may = map[string][]string{
 	"graph":                       {},
 	"cmd/cairn":                   {"types", "crdt", "node", "api", "api/...", "graph", "e2e"},
 	"e2e":                         {"types", "crdt", "node"},
+	"e2e/cases":                   {"e2e"},
 	"e2e/bench":                   {"types", "crdt", "node", "store/badger"}, // to fill a node's data at once
 	"mutants":                     {},
 }

@@ -227,7 +227,7 @@ func (d *driver) flush() error {
 	if events == 0 {
 		d.since = time.Time{}
 	} else if d.since.IsZero() {
-		d.since = r.cfg.Now()
+		d.since = time.Now()
 	}
 	r.halted.Store(d.clock.OwnErr() != nil)
 	d.from, d.backfilled = "", false

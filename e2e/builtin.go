@@ -87,6 +87,29 @@ func Builtin() []Scenario {
 				{At: 7 * s, Kind: Restart, Nodes: []int{6}},
 			},
 		},
+		{
+			Name: "slow", About: "One node reads and sends 200 kbit a second, and catches up when it does better.",
+			Nodes: 5, Events: 500, Writers: 4, Duration: 7 * s, Link: lan,
+			Faults: []Fault{{At: 1 * s, Kind: Slow, Nodes: []int{4}, For: 4 * s, Bandwidth: 200_000}},
+		},
+		{
+			Name: "disk-full", About: "Two nodes' disks are full for a while: they take nothing new, and resume by themselves.",
+			Nodes: 5, Events: 500, Writers: 5, Duration: 8 * s, Link: lan,
+			Faults: []Fault{{At: 1 * s, Kind: DiskFull, Nodes: []int{0, 1}, For: 4 * s}},
+		},
+		{
+			Name: "clock-skew", About: "One node's clock is ten years ahead, another's twenty years behind.",
+			Nodes: 5, Events: 500, Writers: 5, Duration: 5 * s, Link: lan,
+			Faults: []Fault{
+				{At: 0, Kind: ClockSkew, Nodes: []int{0}, Skew: 10 * year},
+				{At: 1 * s, Kind: ClockSkew, Nodes: []int{1}, Skew: -20 * year},
+			},
+		},
+		{
+			Name: "restore-old", About: "A node's data is replaced by a copy three seconds old, which lacks events of its own.",
+			Nodes: 5, Events: 500, Writers: 5, Duration: 8 * s, Link: lan,
+			Faults: []Fault{{At: 5 * s, Kind: RestoreOld, Nodes: []int{0}, Age: 3 * s}},
+		},
 	}
 	slices.SortStableFunc(all, func(a, b Scenario) int { return int(a.Duration - b.Duration) })
 	return all

@@ -65,6 +65,9 @@ type fault struct {
 	Asymmetric bool     `toml:"asymmetric,omitempty"`
 	Loss       float64  `toml:"loss,omitempty"`
 	Delay      duration `toml:"delay,omitempty"`
+	Bandwidth  int      `toml:"bandwidth,omitempty"`
+	Skew       duration `toml:"skew,omitempty"`
+	Age        duration `toml:"age,omitempty"`
 }
 
 type fileExpect struct {
@@ -226,6 +229,7 @@ func (f *file) scenario() Scenario {
 		s.Faults = append(s.Faults, Fault{
 			At: time.Duration(a.At), Kind: a.Kind, Nodes: a.Nodes, Pick: a.Pick, For: time.Duration(a.For),
 			Asymmetric: a.Asymmetric, Loss: a.Loss, Delay: time.Duration(a.Delay),
+			Bandwidth: a.Bandwidth, Skew: time.Duration(a.Skew), Age: time.Duration(a.Age),
 		})
 	}
 	return s
@@ -246,6 +250,7 @@ func (s Scenario) TOML() ([]byte, error) {
 		f.Faults = append(f.Faults, fault{
 			At: duration(a.At), Kind: a.Kind, Nodes: a.Nodes, Pick: a.Pick, For: duration(a.For),
 			Asymmetric: a.Asymmetric, Loss: a.Loss, Delay: duration(a.Delay),
+			Bandwidth: a.Bandwidth, Skew: duration(a.Skew), Age: duration(a.Age),
 		})
 	}
 	text, err := toml.Marshal(f)

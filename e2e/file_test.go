@@ -48,6 +48,21 @@ at = "3s"
 kind = "delay"
 delay = "1s"
 
+[[fault]]
+at = "4s"
+kind = "slow"
+bandwidth = 100_000
+
+[[fault]]
+at = "5s"
+kind = "clock-skew"
+skew = "-1h"
+
+[[fault]]
+at = "6s"
+kind = "restore-old"
+age = "2s"
+
 [expect]
 within = "20s"
 `
@@ -66,6 +81,9 @@ within = "20s"
 			{At: time.Second, Kind: Partition, Nodes: []int{0, 4}, For: 10 * time.Second, Asymmetric: true},
 			{At: 2 * time.Second, Kind: Lose, Pick: 2, Loss: 0.5},
 			{At: 3 * time.Second, Kind: Delay, Delay: time.Second},
+			{At: 4 * time.Second, Kind: Slow, Bandwidth: 100_000},
+			{At: 5 * time.Second, Kind: ClockSkew, Skew: -time.Hour},
+			{At: 6 * time.Second, Kind: RestoreOld, Age: 2 * time.Second},
 		},
 		Expect: Expect{20 * time.Second},
 	}

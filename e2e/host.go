@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cairn-p2p/cairn/node"
 )
@@ -20,11 +24,16 @@ const neighbours = 3
 type host struct {
 	index int
 	name  string
-	dir   string // its data, moved by a crash
+	dir   string // its data, moved by a crash and a restore
 	addr  string // where it was last
 
+	// restored is set once its data was replaced by an older copy. That is said
+	// at each start from then on.
+	restored bool
+
 	mu   sync.Mutex
-	life *life // nil while it is down
+	life *life      // nil while it is down
+	past node.Stats // of the lives that ended, what adds up
 }
 
 // life is a node from its opening to its end.
@@ -62,10 +71,36 @@ func (h *host) close() error {
 	if l == nil {
 		return nil
 	}
-	if err := l.node.Close(); err != nil {
+	err := l.node.Close()
+	h.bury(l)
+	if err != nil {
 		return fmt.Errorf("close %s: %w", h.name, err)
 	}
 	return nil
+}
+
+// bury adds what a life that ended did to that of the others.
+func (h *host) bury(l *life) {
+	s := l.node.Stats()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.past.Synced += s.Synced
+	h.past.Redundant += s.Redundant
+}
+
+// stats returns what the host did in all its lives, and what its node has in
+// hand.
+func (h *host) stats() node.Stats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.past
+	if h.life != nil {
+		now := h.life.node.Stats()
+		now.Synced += s.Synced
+		now.Redundant += s.Redundant
+		return now
+	}
+	return s
 }
 
 // open begins a life, unless the host has one.
@@ -77,7 +112,9 @@ func (r *run) open(ctx context.Context, h *host) error {
 		Dir:       h.dir,
 		Network:   "sim",
 		DHT:       node.DHTOff,
-		MinFree:   -1,
+		Free:      func(string) (uint64, error) { return r.free(h.index), nil },
+		Now:       func() time.Time { return time.Now().Add(r.seen.Load().skew(h.index)) },
+		Restored:  h.restored,
 		Bootstrap: r.neighbours(h),
 	}
 	if r.o.Log != nil {
@@ -109,6 +146,14 @@ func (h *host) begin(ctx context.Context, l *life) {
 	h.life = l
 }
 
+// free returns the number of bytes that a node's disk has left.
+func (r *run) free(index int) uint64 {
+	if r.seen.Load().diskFull(index) {
+		return 0
+	}
+	return math.MaxInt64
+}
+
 // neighbours draws the addresses of some others that have been up.
 func (r *run) neighbours(h *host) []string {
 	var addrs []string
@@ -120,23 +165,42 @@ func (r *run) neighbours(h *host) []string {
 	return addrs
 }
 
-// crash ends a life as a power cut would: nothing that the node does from now
-// on reaches anybody, and its next life finds what was on the disk.
-func (r *run) crash(h *host) error {
-	l := h.die(true)
-	if l == nil {
-		return nil
+// newDir names a directory for a host's data that does not exist yet.
+func (r *run) newDir(h *host) string {
+	r.dirs++
+	return filepath.Join(r.dir, fmt.Sprintf("%d-%d", h.index, r.dirs))
+}
+
+// crash ends lives as a power cut would: nothing that the nodes do from now on
+// reaches anybody, and their next lives find what was on the disks.
+func (r *run) crash(nodes []int) error {
+	died := map[*host]*life{}
+	for _, i := range nodes {
+		l := r.hosts[i].die(true)
+		if l == nil {
+			continue
+		}
+		if p, ok := l.node.(*process); ok {
+			if err := p.kill(); err != nil {
+				return err
+			}
+			continue
+		}
+		died[r.hosts[i]] = l
+		r.set(r.now.reach(i, false))
 	}
-	if p, ok := l.node.(*process); ok {
-		return p.kill()
+	var group errgroup.Group // one that cannot reach others may take a while to close
+	for h, l := range died {
+		left, next := h.dir, r.newDir(h)
+		if err := copyCrashed(next, left); err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", h.name, err), group.Wait())
+		}
+		h.dir = next
+		group.Go(func() error {
+			l.node.Close() //nolint:errcheck // nobody is left to hear of it: what it writes is thrown away
+			h.bury(l)
+			return os.RemoveAll(left)
+		})
 	}
-	r.set(r.now.reach(h.index, false))
-	r.lives++
-	left, next := h.dir, filepath.Join(r.dir, fmt.Sprintf("%d-%d", h.index, r.lives))
-	if err := copyCrashed(next, left); err != nil {
-		return err
-	}
-	h.dir = next
-	l.node.Close() //nolint:errcheck // nobody is left to hear of it: what it writes is thrown away
-	return os.RemoveAll(left)
+	return group.Wait()
 }

@@ -14,6 +14,9 @@ type instance interface {
 	addr() string
 	// join begins to replicate the open topic of that name.
 	join(ctx context.Context, name string) (topic, error)
+	// Stats is what the node did and has in hand; nothing of a process, which is
+	// not looked into.
+	Stats() node.Stats
 	// Close ends the node in good order.
 	Close() error
 }

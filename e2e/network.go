@@ -18,8 +18,9 @@ type Medium int
 const (
 	// Simulated: QUIC over a network in memory, with the scenario's link.
 	Simulated Medium = iota
-	// Loopback: TCP of this machine. It has no Link, no Lose, no Delay and no
-	// asymmetric Partition, and a cut closes connections instead of losing packets.
+	// Loopback: TCP of this machine. It has no Link, no Lose, no Delay, no Slow and
+	// no asymmetric Partition, and a cut closes connections instead of losing
+	// packets.
 	Loopback
 	// Processes: TCP of this machine, with each node a process of its own, which
 	// Options.Binary is run as. Crash kills it. It has no Link and nothing that
@@ -45,8 +46,8 @@ func (m Medium) can(s *Scenario) error {
 		return fmt.Errorf("no medium %d", m)
 	}
 	for i, f := range s.Faults {
-		if m == Loopback && (f.Kind == Lose || f.Kind == Delay || f.Asymmetric) {
-			return &FieldError{i, "kind", fmt.Errorf("only the simulated network can lose, delay or cut one direction")}
+		if m == Loopback && (f.Kind == Lose || f.Kind == Delay || f.Kind == Slow || f.Asymmetric) {
+			return &FieldError{i, "kind", fmt.Errorf("only the simulated network can lose, delay, be slow or cut one direction")}
 		}
 		if m == Processes && !slices.Contains(ofProcesses, f.Kind) {
 			return &FieldError{i, "kind", fmt.Errorf("processes can only %q", ofProcesses)}

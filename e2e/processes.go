@@ -181,6 +181,9 @@ func (p *process) Close() error {
 	}
 }
 
+// Stats returns nothing.
+func (p *process) Stats() node.Stats { return node.Stats{} }
+
 func (p *process) join(ctx context.Context, name string) (topic, error) {
 	return p.client.join(ctx, name)
 }

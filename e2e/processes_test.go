@@ -61,7 +61,7 @@ func TestProcessesAreLookedInto(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.acked[topic.ID()] = append(r.acked[topic.ID()], e.CID)
-		if err := r.crash(h); err != nil {
+		if err := r.crash([]int{h.index}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -44,7 +44,7 @@ const (
 	// Partition cuts its nodes off from all others. Asymmetric: only what its
 	// nodes send is lost.
 	Partition Kind = "partition"
-	// Heal ends every Partition, Lose and Delay.
+	// Heal ends every Partition, Lose, Delay and Slow.
 	Heal Kind = "heal"
 	// Crash stops its nodes without a Close: what is not on disk by then is
 	// lost, and nobody is told.
@@ -61,11 +61,23 @@ const (
 	Lose Kind = "lose"
 	// Delay makes what its nodes send and receive late.
 	Delay Kind = "delay"
+	// Slow makes its nodes read and send slowly: packets wait in their sockets,
+	// and those that find a socket's buffer full are lost.
+	Slow Kind = "slow"
+	// DiskFull leaves its nodes less free disk than they demand: they take
+	// nothing new.
+	DiskFull Kind = "disk-full"
+	// ClockSkew makes its nodes' clocks wrong.
+	ClockSkew Kind = "clock-skew"
+	// RestoreOld closes its nodes, replaces their data by older copies, and
+	// opens them again as restored ones. They are closed for a moment when the
+	// copies are made, too.
+	RestoreOld Kind = "restore-old"
 )
 
 // Kinds returns every kind of fault.
 func Kinds() []Kind {
-	return []Kind{Partition, Heal, Crash, Restart, Leave, Join, Lose, Delay}
+	return []Kind{Partition, Heal, Crash, Restart, Leave, Join, Lose, Delay, Slow, DiskFull, ClockSkew, RestoreOld}
 }
 
 // Fault is one thing that goes wrong, or is mended.
@@ -77,12 +89,24 @@ type Fault struct {
 	Nodes []int
 	// Pick is how many to draw; 0: half of them for Partition, else one.
 	Pick int
-	// For is how long a Partition, Crash, Leave, Lose or Delay lasts; 0: until it
-	// is undone by another fault, or the end.
+	// For is how long a fault lasts that is not over at once; 0: until it is
+	// undone by another fault, or the end.
 	For        time.Duration
 	Asymmetric bool          // for Partition
 	Loss       float64       // for Lose, in (0, 1)
 	Delay      time.Duration // for Delay, each way
+	Bandwidth  int           // for Slow: bits a second, each way; at least MinBandwidth
+	Skew       time.Duration // for ClockSkew: ahead, or behind when negative
+	Age        time.Duration // for RestoreOld: how old the copy is; at most At
+}
+
+// MinBandwidth is the least bandwidth of a Slow fault, in bits a second: a
+// packet takes a second.
+const MinBandwidth = 10_000
+
+// lasts are the kinds of faults that are not over at once.
+func lasts() []Kind {
+	return []Kind{Partition, Crash, Leave, Lose, Delay, Slow, DiskFull, ClockSkew}
 }
 
 // Expect is what must hold beside the invariants.
@@ -174,31 +198,59 @@ func (s *Scenario) Validate() error {
 	return nil
 }
 
-func (f *Fault) validate(s *Scenario) *FieldError {
-	lasts := slices.Contains([]Kind{Partition, Crash, Leave, Lose, Delay}, f.Kind)
-	switch {
-	case !slices.Contains(Kinds(), f.Kind):
+// validateOwn checks the fields that belong to one kind.
+func (f *Fault) validateOwn() *FieldError {
+	if !slices.Contains(Kinds(), f.Kind) {
 		return fieldf("kind", "%q is none of %q", f.Kind, Kinds())
+	}
+	for _, own := range []struct {
+		field string
+		of    Kind
+		set   bool
+	}{
+		{"asymmetric", Partition, f.Asymmetric},
+		{"loss", Lose, f.Loss != 0},
+		{"delay", Delay, f.Delay != 0},
+		{"bandwidth", Slow, f.Bandwidth != 0},
+		{"skew", ClockSkew, f.Skew != 0},
+		{"age", RestoreOld, f.Age != 0},
+	} {
+		if own.set && f.Kind != own.of {
+			return fieldf(own.field, "only %q has one", own.of)
+		}
+	}
+	switch {
+	case f.Kind == Lose && (f.Loss <= 0 || f.Loss >= 1):
+		return fieldf("loss", "%v is not in (0, 1)", f.Loss)
+	case f.Kind == Delay && f.Delay <= 0:
+		return fieldf("delay", "%v is not positive", f.Delay)
+	case f.Kind == Slow && (f.Bandwidth < MinBandwidth || f.Bandwidth > maxBandwidth):
+		return fieldf("bandwidth", "%d is not in [%d, %d]", f.Bandwidth, MinBandwidth, maxBandwidth)
+	case f.Kind == ClockSkew && f.Skew == 0:
+		return fieldf("skew", "it is 0")
+	case f.Kind == RestoreOld && (f.Age <= 0 || f.Age > f.At):
+		return fieldf("age", "%v is not in (0, %v]: the copy is made after the start", f.Age, f.At)
+	}
+	return nil
+}
+
+func (f *Fault) validate(s *Scenario) *FieldError {
+	if err := f.validateOwn(); err != nil {
+		return err
+	}
+	switch {
 	case f.At < 0 || f.At > s.Duration:
 		return fieldf("at", "%v is not within the duration, %v", f.At, s.Duration)
 	case f.For < 0:
 		return fieldf("for", "%v is negative", f.For)
-	case f.For > 0 && !lasts:
+	case f.For > 0 && !slices.Contains(lasts(), f.Kind):
 		return fieldf("for", "a %s is over at once", f.Kind)
-	case f.Asymmetric && f.Kind != Partition:
-		return fieldf("asymmetric", "only a %s is", Partition)
-	case f.Loss != 0 && f.Kind != Lose:
-		return fieldf("loss", "only %q has one", Lose)
-	case f.Kind == Lose && (f.Loss <= 0 || f.Loss >= 1):
-		return fieldf("loss", "%v is not in (0, 1)", f.Loss)
-	case f.Delay != 0 && f.Kind != Delay:
-		return fieldf("delay", "only %q has one", Delay)
-	case f.Kind == Delay && f.Delay <= 0:
-		return fieldf("delay", "%v is not positive", f.Delay)
 	case f.Kind == Heal && len(f.Nodes) > 0:
 		return fieldf("nodes", "%q is about all", Heal)
 	case f.Kind == Heal && f.Pick != 0:
 		return fieldf("pick", "%q is about all nodes", Heal)
+	case f.Kind == RestoreOld && s.Nodes == 1:
+		return fieldf("kind", "%q needs another node, to have what the copy lacks", RestoreOld)
 	case f.Pick < 0 || f.Pick > s.Nodes:
 		return fieldf("pick", "%d is not in [0, %d]", f.Pick, s.Nodes)
 	case f.Pick > 0 && len(f.Nodes) > 0:

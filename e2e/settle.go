@@ -3,7 +3,10 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/ipfs/go-cid"
 
 	"github.com/cairn-p2p/cairn/node"
 	"github.com/cairn-p2p/cairn/types"
@@ -96,6 +99,7 @@ func (r *run) check(ctx context.Context, result *Result) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", h.name, err)
 			}
+			replica.Publisher = h.living().node.(local).Publisher()
 			replicas = append(replicas, replica)
 		}
 		if k == 0 && r.o.Trace {
@@ -103,11 +107,29 @@ func (r *run) check(ctx context.Context, result *Result) error {
 		}
 		result.Events += len(replicas[0].Log)
 		result.Heads += len(replicas[0].Heads)
+		result.Lost += lost(replicas, slices.Concat(r.acked[topic], r.excused[topic]))
 		for _, w := range Check(replicas, r.acked[topic]) {
 			result.Wrong = append(result.Wrong, fmt.Sprintf("topic %d: %s", k, w))
 		}
 	}
 	return nil
+}
+
+// lost counts the acknowledged events that not every replica has.
+func lost(replicas []Replica, acknowledged []cid.Cid) int {
+	has := make(map[cid.Cid]int, len(acknowledged))
+	for _, r := range replicas {
+		for _, e := range r.Log {
+			has[e.CID]++
+		}
+	}
+	n := 0
+	for _, id := range acknowledged {
+		if has[id] < len(replicas) {
+			n++
+		}
+	}
+	return n
 }
 
 // readPatience bounds the reading of one delivery log: one that is shorter than

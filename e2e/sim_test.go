@@ -54,6 +54,9 @@ func holdWith(t *testing.T, s Scenario, o Options) {
 	for _, w := range r.Wrong {
 		t.Error(w)
 	}
+	if r.Lost != 0 {
+		t.Errorf("%d acknowledged events are lost", r.Lost)
+	}
 	if r.Acknowledged != s.Events {
 		t.Errorf("%d events acknowledged, want %d", r.Acknowledged, s.Events)
 	}
@@ -65,6 +68,25 @@ func TestBuiltin(t *testing.T) {
 			s.Events /= 5
 		}
 		t.Run(s.Name, func(t *testing.T) { simulate(t, s) })
+	}
+}
+
+// The cases that are no built-in scenarios, with few events.
+func TestCases(t *testing.T) {
+	names := map[string]bool{}
+	for _, c := range Cases() {
+		if names[c.Name] || c.Name == "" || c.Shows == "" {
+			t.Errorf("case %q, of %q, has no name of its own or does not say what it shows", c.Name, c.Shows)
+		}
+		names[c.Name] = true
+		if _, ok := Named(c.Name); ok {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			s := c.Scenario
+			s.Events = min(s.Events, 400)
+			simulate(t, s)
+		})
 	}
 }
 
@@ -111,6 +133,7 @@ func TestMediumRefuses(t *testing.T) {
 		{Loopback, Fault{Kind: Lose, Loss: 0.5}},
 		{Loopback, Fault{Kind: Delay, Delay: time.Second}},
 		{Loopback, Fault{Kind: Partition, Asymmetric: true}},
+		{Loopback, Fault{Kind: Slow, Bandwidth: MinBandwidth}},
 		{Processes, Fault{Kind: Lose, Loss: 0.5}},
 		{Processes, Fault{Kind: Delay, Delay: time.Second}},
 		{Processes, Fault{Kind: Partition}},
@@ -206,7 +229,19 @@ func TestValidate(t *testing.T) {
 		"lose nothing":       func(s *Scenario) { s.Faults = []Fault{{Kind: Lose}} },
 		"crash with loss":    func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Loss: 0.1}} },
 		"delay of nothing":   func(s *Scenario) { s.Faults = []Fault{{Kind: Delay}} },
-		"asymmetric crash":   func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Asymmetric: true}} },
+		"slow as nothing":    func(s *Scenario) { s.Faults = []Fault{{Kind: Slow, Bandwidth: MinBandwidth - 1}} },
+		"loss of slow":       func(s *Scenario) { s.Faults = []Fault{{Kind: Slow, Bandwidth: MinBandwidth, Loss: 0.5}} },
+		"slow partition":     func(s *Scenario) { s.Faults = []Fault{{Kind: Partition, Bandwidth: MinBandwidth}} },
+		"clock is right":     func(s *Scenario) { s.Faults = []Fault{{Kind: ClockSkew}} },
+		"skewed disk":        func(s *Scenario) { s.Faults = []Fault{{Kind: DiskFull, Skew: 1}} },
+		"copy of before":     func(s *Scenario) { s.Faults = []Fault{{Kind: RestoreOld, At: time.Second, Age: 2 * time.Second}} },
+		"copy of now":        func(s *Scenario) { s.Faults = []Fault{{Kind: RestoreOld, At: time.Second}} },
+		"restore alone": func(s *Scenario) {
+			s.Nodes, s.Faults = 1, []Fault{{Kind: RestoreOld, At: 2, Age: 1}}
+		},
+		"restore for long": func(s *Scenario) { s.Faults = []Fault{{Kind: RestoreOld, At: 2, Age: 1, For: time.Second}} },
+		"age of a crash":   func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Age: 1}} },
+		"asymmetric crash": func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Asymmetric: true}} },
 	} {
 		s := fine
 		spoil(&s)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,7 @@ type simulated struct {
 	now  atomic.Pointer[conditions]
 
 	bytes, packets atomic.Uint64
+	in, out        [MaxNodes]queue // of the nodes' sockets
 
 	endpoints sync.Mutex // simnet.NewEndpoint may not be called concurrently
 	draws     sync.Mutex // guards rng
@@ -122,7 +124,58 @@ func (e *endpoint) WriteTo(p []byte, to net.Addr) (int, error) {
 	if e.net.loses(e.index, indexOf(to)) {
 		return len(p), nil
 	}
-	return e.SimConn.WriteTo(p, to)
+	wait, ok := e.net.queue(e.index, indexOf(to), len(p))
+	if !ok {
+		return len(p), nil
+	}
+	if wait == 0 {
+		return e.SimConn.WriteTo(p, to)
+	}
+	later := slices.Clone(p)
+	time.AfterFunc(wait, func() { e.SimConn.WriteTo(later, to) }) //nolint:errcheck // as lost as with a node that goes down
+	return len(p), nil
+}
+
+// socketBuffer is the number of bytes that wait in a slow node's socket, each
+// way; what comes on top is lost.
+const socketBuffer = 64 << 10
+
+// queue is what waits in a slow node's socket, one way.
+type queue struct {
+	mu   sync.Mutex
+	free time.Time // when the last packet is through
+}
+
+// enter queues a packet of so many bytes, of which so many bits a second get
+// through; 0: all do. It returns when the packet is through, from now; false: the
+// buffer is full.
+func (q *queue) enter(size, bandwidth int) (time.Duration, bool) {
+	if bandwidth == 0 {
+		return 0, true
+	}
+	takes := func(bytes int) time.Duration { return time.Duration(float64(bytes) * 8 / float64(bandwidth) * 1e9) }
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	waits := max(q.free.Sub(now), 0)
+	if waits+takes(size) > takes(socketBuffer) {
+		return 0, false
+	}
+	waits += takes(size)
+	q.free = now.Add(waits)
+	return waits, true
+}
+
+// queue returns how long a packet waits in the sockets of slow nodes; false: it
+// is lost there.
+func (s *simulated) queue(from, to, size int) (time.Duration, bool) {
+	c := s.now.Load()
+	sent, ok := s.out[from].enter(size, c.bandwidth(from))
+	if !ok || to < 0 || to >= MaxNodes {
+		return sent, ok
+	}
+	read, ok := s.in[to].enter(size, c.bandwidth(to))
+	return sent + read, ok
 }
 
 // loses decides whether a packet is lost.

@@ -52,6 +52,7 @@ const (
 	syncSeconds         = "cairn_sync_seconds"
 	syncFailures        = "cairn_sync_failures_total"
 	syncBytes           = "cairn_sync_bytes_total"
+	syncEvents          = "cairn_sync_events_total"
 	peerCount           = "cairn_peers"
 	gossipMessages      = "cairn_gossip_messages_total"
 	gossipNewEvents     = "cairn_gossip_new_events_total"
@@ -76,6 +77,9 @@ const (
 	inbound  = "in"
 	outbound = "out"
 	dropped  = "dropped"
+
+	needed    = "needed"
+	redundant = "redundant"
 
 	accepted  = "accept"
 	ignored   = "ignore"
@@ -105,6 +109,7 @@ func replicaDefinitions() []definition {
 		{name: syncSeconds, kind: histogram, help: "Time of the transfers that fetched missing events from a peer and ended well.", buckets: syncBuckets()},
 		{name: syncFailures, kind: counter, help: "Transfers of missing events that ended with an error."},
 		{name: syncBytes, kind: counter, help: "Bytes of the sync protocol, requests and answers alike.", labels: []label{{"direction", []string{inbound, outbound}}}},
+		{name: syncEvents, kind: counter, help: "Events that came by sync; the redundant ones were here already when they came.", labels: []label{{"use", []string{needed, redundant}}}},
 		{name: peerCount, kind: gauge, help: "Connected peers."},
 	}
 }

@@ -226,6 +226,8 @@ func (m *metrics) collectSync(out sample) {
 	out.counter(syncFailures, s.Failed)
 	out.counter(syncBytes, s.BytesIn, inbound)
 	out.counter(syncBytes, s.BytesOut, outbound)
+	out.counter(syncEvents, s.Events-s.Redundant, needed)
+	out.counter(syncEvents, s.Redundant, redundant)
 	out.gauge(peerCount, float64(len(m.n.host.Network().Peers())))
 }
 

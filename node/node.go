@@ -153,6 +153,7 @@ func (n *Node) openStore() error {
 	db, err := badger.Open(storeDir, badger.Options{
 		Network: n.cfg.Network,
 		MinFree: n.cfg.minFree(),
+		Free:    n.cfg.Free,
 		Lock:    lock,
 		Log:     n.cfg.Log,
 	})
@@ -212,7 +213,7 @@ func (n *Node) openParts() error {
 	if err != nil {
 		return fmt.Errorf("make syncer: %w", err)
 	}
-	n.replicas = crdt.Config{Key: n.key, Store: n.store, Broadcaster: n.gossip, Syncer: n.syncer, Log: n.cfg.Log}
+	n.replicas = crdt.Config{Key: n.key, Store: n.store, Broadcaster: n.gossip, Syncer: n.syncer, Restored: n.cfg.Restored, Now: n.cfg.Now, Log: n.cfg.Log}
 	n.fetchGenesis = n.syncer.FetchGenesis
 	n.peers, err = newPeers(n)
 	return err
@@ -326,8 +327,9 @@ const (
 	unloadAfter = 5 * time.Minute
 )
 
-// maxPending bounds the bytes of pending events of all topics together.
-const maxPending = 64 << 20
+// MaxPending bounds the bytes of pending events of all topics of a node
+// together. Once a second what is above it is dropped.
+const MaxPending = 64 << 20
 
 // tend does what is to be done every second: it ticks the replicas that wait
 // for something, bounds what they hold, and unloads idle ones.
@@ -340,7 +342,7 @@ func (n *Node) tend(ctx context.Context) error {
 			return nil
 		case now := <-ticker.C:
 			n.advertiseAnew()
-			n.tendTopics(ctx, now, maxPending)
+			n.tendTopics(ctx, now, MaxPending)
 		}
 	}
 }
@@ -378,6 +380,28 @@ func (n *Node) Network() string { return n.cfg.Network }
 
 // Uptime returns how long ago the node was opened.
 func (n *Node) Uptime() time.Duration { return time.Since(n.started) }
+
+// Stats counts what a node has done since it was opened, and says what it has
+// in hand.
+type Stats struct {
+	Synced    uint64 // events that came by sync
+	Redundant uint64 // of these, to no use: they were here already when they came
+	Pending   int64  // bytes of pending events of all topics; at most about MaxPending
+	Streams   int    // that peers sync through, served now; at most MaxStreams
+}
+
+// MaxStreams bounds the streams that a node serves to all its peers together.
+const MaxStreams = syncer.DefaultStreams
+
+// Stats returns what was done so far. It does not wait for anything.
+func (n *Node) Stats() Stats {
+	s := n.syncer.Stats()
+	stats := Stats{Synced: s.Events, Redundant: s.Redundant, Streams: s.Streams}
+	for _, t := range n.topics.inUse() {
+		stats.Pending += t.replica.PendingSize()
+	}
+	return stats
+}
 
 // Writable returns nil, or types.ErrDiskFull or types.ErrStore while nothing
 // can be appended or backfilled.

@@ -174,11 +174,14 @@ const (
 	minRate = 4 << 10
 )
 
+// DefaultStreams is the default of Limits.Streams.
+const DefaultStreams = 128
+
 // Limits bound what peers together and each may cost. A zero field takes the
 // default in its comment.
 type Limits struct {
 	StreamsPerPeer int // served at once for one peer: 8
-	Streams        int // served at once: 128
+	Streams        int // served at once: DefaultStreams
 	BytesPerSecond int // allowance of each peer, in and out: 64 MiB
 }
 
@@ -210,7 +213,7 @@ type Intervals struct {
 
 func (l Limits) withDefaults() Limits {
 	orDefault(&l.StreamsPerPeer, 8)
-	orDefault(&l.Streams, 128)
+	orDefault(&l.Streams, DefaultStreams)
 	orDefault(&l.BytesPerSecond, 64<<20)
 	return l
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cairn-p2p/cairn/e2e"
+	"github.com/cairn-p2p/cairn/node"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -121,12 +122,25 @@ type simRow struct {
 	Nodes           int      `json:"nodes"`
 	Events          int      `json:"events"`
 	Acknowledged    int      `json:"acknowledged"`
+	Lost            int      `json:"lost"` // of the acknowledged ones, those that not every node has
 	Heads           int      `json:"heads"`
 	Converged       float64  `json:"converged_seconds"` // after the last fault or append
 	BytesPerEvent   float64  `json:"bytes_per_event"`   // that all nodes together sent; 0 from processes, which are not looked into
 	PacketsPerEvent float64  `json:"packets_per_event"` // 0 but on the simulated network, which alone sees them
-	Held            bool     `json:"held"`              // everything that should
-	Wrong           []string `json:"wrong"`             // what did not
+	Redundant       float64  `json:"redundant"`         // events that came by sync to nodes that had them, by those needed
+	Peaks           simPeaks `json:"peaks"`
+	Held            bool     `json:"held"`  // everything that should
+	Wrong           []string `json:"wrong"` // what did not
+}
+
+// simPeaks is the most that samples found while a scenario ran.
+type simPeaks struct {
+	Heap       uint64 `json:"heap_bytes"` // of the whole process
+	Disk       int64  `json:"disk_bytes"` // of all nodes
+	Pending    int64  `json:"pending_bytes"`
+	MaxPending int64  `json:"pending_bytes_cap"` // of any node, as the next two
+	Streams    int    `json:"streams"`
+	MaxStreams int    `json:"streams_cap"`
 }
 
 var simTable = table[simRow]{
@@ -139,6 +153,8 @@ var simTable = table[simRow]{
 	{"SECONDS TO EQUAL", 0, func(r *simRow) string { return strconv.FormatFloat(r.Converged, 'f', 3, 64) }},
 	{"BYTES/EVENT", 0, func(r *simRow) string { return seen(r.BytesPerEvent, 0) }},
 	{"PACKETS/EVENT", 0, func(r *simRow) string { return seen(r.PacketsPerEvent, 1) }},
+	{"REDUNDANT", 0, func(r *simRow) string { return strconv.FormatFloat(100*r.Redundant, 'f', 1, 64) + "%" }},
+	{"LOST", 0, func(r *simRow) string { return strconv.Itoa(r.Lost) }},
 	{"HELD", 0, func(r *simRow) string { return yesNo(r.Held) }},
 }
 
@@ -154,12 +170,18 @@ func newSimRow(r *e2e.Result) simRow {
 	each := max(float64(r.Events), 1)
 	return simRow{
 		Scenario: r.Scenario, Network: r.Medium, Seed: r.Seed, Nodes: r.Nodes,
-		Events: r.Events, Acknowledged: r.Acknowledged, Heads: r.Heads,
+		Events: r.Events, Acknowledged: r.Acknowledged, Lost: r.Lost, Heads: r.Heads,
 		Converged:       seconds(r.Converged),
 		BytesPerEvent:   float64(r.Bytes) / each,
 		PacketsPerEvent: float64(r.Packets) / each,
-		Held:            len(r.Wrong) == 0,
-		Wrong:           append([]string{}, r.Wrong...),
+		Redundant:       float64(r.Redundant) / max(float64(r.Needed), 1),
+		Peaks: simPeaks{
+			Heap: r.Peaks.Heap, Disk: r.Peaks.Disk,
+			Pending: r.Peaks.Pending, MaxPending: node.MaxPending,
+			Streams: r.Peaks.Streams, MaxStreams: node.MaxStreams,
+		},
+		Held:  len(r.Wrong) == 0,
+		Wrong: append([]string{}, r.Wrong...),
 	}
 }
 

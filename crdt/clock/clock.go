@@ -244,8 +244,9 @@ func (c *Clock) Suspects(e *types.Event) bool {
 // holds until Take.
 func (c *Clock) Unspent(seq uint64) { c.own.unspent[seq] = true }
 
-// Resume lets appends go on after a rollback although the own events that
-// proved it could not be had. Their seqs are not used again.
+// Resume lets appends go on after a rollback, because all replicas that can be
+// asked were compared with, although the own events that proved it could not be
+// had. Their seqs are not used again.
 func (c *Clock) Resume() { c.own.resume() }
 
 func (c *Clock) integrated(id cid.Cid, known map[cid.Cid]uint64) bool {

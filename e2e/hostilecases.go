@@ -1,0 +1,4 @@
+package e2e
+
+// hostileCases returns the cases of peers that misbehave.
+func hostileCases() []Scenario { return nil }
