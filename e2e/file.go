@@ -65,6 +65,8 @@ type fault struct {
 	Asymmetric bool     `toml:"asymmetric,omitempty"`
 	Loss       float64  `toml:"loss,omitempty"`
 	Delay      duration `toml:"delay,omitempty"`
+	Behaviour  string   `toml:"behaviour,omitempty"`
+	Count      int      `toml:"count,omitempty"`
 }
 
 type fileExpect struct {
@@ -226,6 +228,7 @@ func (f *file) scenario() Scenario {
 		s.Faults = append(s.Faults, Fault{
 			At: time.Duration(a.At), Kind: a.Kind, Nodes: a.Nodes, Pick: a.Pick, For: time.Duration(a.For),
 			Asymmetric: a.Asymmetric, Loss: a.Loss, Delay: time.Duration(a.Delay),
+			Behaviour: a.Behaviour, Count: a.Count,
 		})
 	}
 	return s
@@ -246,6 +249,7 @@ func (s Scenario) TOML() ([]byte, error) {
 		f.Faults = append(f.Faults, fault{
 			At: duration(a.At), Kind: a.Kind, Nodes: a.Nodes, Pick: a.Pick, For: duration(a.For),
 			Asymmetric: a.Asymmetric, Loss: a.Loss, Delay: duration(a.Delay),
+			Behaviour: a.Behaviour, Count: a.Count,
 		})
 	}
 	text, err := toml.Marshal(f)

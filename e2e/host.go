@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/cairn-p2p/cairn/node"
 )
@@ -14,6 +15,12 @@ import (
 // neighbours is how many others a node is told of when it opens, and stays
 // connected to.
 const neighbours = 3
+
+// simNetwork is the network of all nodes of a scenario.
+const simNetwork = "sim"
+
+// simTopic is the name of a scenario's k-th topic, from 0.
+func simTopic(k int) string { return fmt.Sprintf("topic %d", k) }
 
 // host is a node over all its lives. Only the goroutine that acts opens and
 // ends them.
@@ -75,10 +82,18 @@ func (r *run) open(ctx context.Context, h *host) error {
 	}
 	cfg := node.Config{
 		Dir:       h.dir,
-		Network:   "sim",
+		Network:   simNetwork,
 		DHT:       node.DHTOff,
 		MinFree:   -1,
 		Bootstrap: r.neighbours(h),
+	}
+	dht, adopts := r.s.needs()
+	if dht {
+		cfg.DHT = node.DHTServer
+		cfg.DHTTuning.Lookup, cfg.DHTTuning.Refresh = time.Second, time.Second
+	}
+	if adopts {
+		cfg.Replicate, cfg.Strangers.Topics = node.All, maxAdopted
 	}
 	if r.o.Log != nil {
 		cfg.Log = r.o.Log.With("node", h.index)
@@ -93,7 +108,7 @@ func (r *run) open(ctx context.Context, h *host) error {
 	r.net.opened(h.index, n)
 	l := &life{node: n}
 	for k := range r.s.Topics {
-		t, err := n.Topic(ctx, fmt.Sprintf("topic %d", k))
+		t, err := n.Topic(ctx, simTopic(k))
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", h.name, err), n.Close())
 		}

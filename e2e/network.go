@@ -65,7 +65,7 @@ type network interface {
 type loopback struct {
 	counter *metrics.BandwidthCounter
 	nodes   []*node.Node
-	listens []string // where nodes listened before: they do so again
+	listens map[int]string // where nodes listened before: they do so again
 	indexes map[types.PeerID]int
 	now     conditions
 }
@@ -74,7 +74,7 @@ func newLoopback(nodes int) *loopback {
 	return &loopback{
 		counter: metrics.NewBandwidthCounter(),
 		nodes:   make([]*node.Node, nodes),
-		listens: make([]string, nodes),
+		listens: map[int]string{},
 		indexes: map[types.PeerID]int{},
 	}
 }

@@ -58,8 +58,10 @@ type Result struct {
 	Bytes     uint64        `json:"bytes"`   // that all nodes sent until then
 	Packets   uint64        `json:"packets"` // the same; 0 on loopback, which does not see them
 	// Wrong is what does not hold, one sentence each; empty: all does.
-	Wrong  []string    `json:"wrong"`
-	Faults []Happening `json:"faults"` // in the order in which they happened
+	Wrong   []string       `json:"wrong"`
+	Attacks []AttackResult `json:"attacks,omitempty"` // in the order in which they began
+	Growth  uint64         `json:"growth,omitempty"`  // of the heap of the process, with attacks alone
+	Faults  []Happening    `json:"faults"`            // in the order in which they happened
 
 	// Of a run with Options.Trace:
 	Samples []Sample       `json:"samples,omitempty"`
@@ -112,8 +114,11 @@ type run struct {
 	net     network
 	hosts   []*host
 
-	now   conditions // owned by the goroutine that acts
-	lives int        // how many nodes were opened so far; owned by the same
+	now         conditions // owned by the goroutine that acts
+	lives       int        // how many nodes were opened so far; owned by the same, as the following
+	assaults    []*assault
+	underAttack bool // hostile peers are about: what they send may wait for its links
+	strangers   int  // hostile peers so far
 
 	progress sync.Mutex // held while Options.Progress is called
 
@@ -153,6 +158,8 @@ func (r *run) run(ctx context.Context) (*Result, error) {
 	r.touch()
 	stop := r.sample(ctx)
 	defer stop()
+	growth := r.watchHeap(ctx)
+	defer growth()
 	if err := r.play(ctx, actions); err != nil {
 		return nil, err
 	}
@@ -163,7 +170,7 @@ func (r *run) run(ctx context.Context) (*Result, error) {
 		Scenario: r.s.Name, Medium: r.o.Medium.String(), Seed: r.s.Seed,
 		Nodes: r.s.Nodes, Acknowledged: r.count,
 	}
-	late := r.converge(ctx)
+	late := r.converge(ctx, r.s.Expect.Within)
 	result.Converged = time.Since(last)
 	stop()
 	result.Faults, result.Samples = r.trace.faults, r.trace.samples
@@ -174,7 +181,10 @@ func (r *run) run(ctx context.Context) (*Result, error) {
 	if late != nil {
 		result.Wrong = append(result.Wrong, late.Error())
 	}
-	err := r.check(ctx, result)
+	err := r.endure(ctx, result, growth)
+	if err == nil {
+		err = r.check(ctx, result)
+	}
 	result.Took = time.Since(r.started)
 	return result, err
 }
@@ -324,7 +334,7 @@ func (r *run) close() error {
 	for i := range all {
 		all[i] = i
 	}
-	err := r.leave(all)
+	err := errors.Join(r.endAttacks(nil), r.leave(all))
 	r.net.close()
 	return err
 }
@@ -397,6 +407,8 @@ func (r *run) begin(ctx context.Context, number int, f Fault, nodes []int) error
 		r.set(r.now.with(number, newShape(f, nodes)))
 	case Heal:
 		r.set(r.now.healed())
+	case Byzantine:
+		return r.attack(ctx, number, f, nodes)
 	case Crash:
 		return r.each(nodes, func(h *host) error { return r.crash(h) })
 	case Leave:
@@ -416,6 +428,8 @@ func (r *run) end(ctx context.Context, number int, f Fault, nodes []int) error {
 	switch f.Kind {
 	case Crash, Leave:
 		return r.each(nodes, func(h *host) error { return r.open(ctx, h) })
+	case Byzantine:
+		return r.endAttacks(&f)
 	default:
 		r.set(r.now.without(number))
 		return nil

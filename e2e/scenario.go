@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cairn-p2p/cairn/e2e/hostile"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -61,11 +62,14 @@ const (
 	Lose Kind = "lose"
 	// Delay makes what its nodes send and receive late.
 	Delay Kind = "delay"
+	// Byzantine lets hostile peers join, which behave as Behaviour says and are
+	// connected to its nodes. Without For they stay until all is checked.
+	Byzantine Kind = "byzantine"
 )
 
 // Kinds returns every kind of fault.
 func Kinds() []Kind {
-	return []Kind{Partition, Heal, Crash, Restart, Leave, Join, Lose, Delay}
+	return []Kind{Partition, Heal, Crash, Restart, Leave, Join, Lose, Delay, Byzantine}
 }
 
 // Fault is one thing that goes wrong, or is mended.
@@ -77,12 +81,14 @@ type Fault struct {
 	Nodes []int
 	// Pick is how many to draw; 0: half of them for Partition, else one.
 	Pick int
-	// For is how long a Partition, Crash, Leave, Lose or Delay lasts; 0: until it
-	// is undone by another fault, or the end.
+	// For is how long a Partition, Crash, Leave, Lose, Delay or Byzantine lasts; 0:
+	// until it is undone by another fault, or the end.
 	For        time.Duration
 	Asymmetric bool          // for Partition
 	Loss       float64       // for Lose, in (0, 1)
 	Delay      time.Duration // for Delay, each way
+	Behaviour  string        // for Byzantine: the name of one of hostile.Behaviours
+	Count      int           // for Byzantine: how much of it; 0: a number that shows it
 }
 
 // Expect is what must hold beside the invariants.
@@ -175,7 +181,7 @@ func (s *Scenario) Validate() error {
 }
 
 func (f *Fault) validate(s *Scenario) *FieldError {
-	lasts := slices.Contains([]Kind{Partition, Crash, Leave, Lose, Delay}, f.Kind)
+	lasts := slices.Contains([]Kind{Partition, Crash, Leave, Lose, Delay, Byzantine}, f.Kind)
 	switch {
 	case !slices.Contains(Kinds(), f.Kind):
 		return fieldf("kind", "%q is none of %q", f.Kind, Kinds())
@@ -195,6 +201,14 @@ func (f *Fault) validate(s *Scenario) *FieldError {
 		return fieldf("delay", "only %q has one", Delay)
 	case f.Kind == Delay && f.Delay <= 0:
 		return fieldf("delay", "%v is not positive", f.Delay)
+	case f.Behaviour != "" && f.Kind != Byzantine:
+		return fieldf("behaviour", "only %q has one", Byzantine)
+	case f.Count != 0 && f.Kind != Byzantine:
+		return fieldf("count", "only %q has one", Byzantine)
+	case f.Count < 0 || f.Count > hostile.MaxCount:
+		return fieldf("count", "%d is not in [0, %d]", f.Count, hostile.MaxCount)
+	case f.Kind == Byzantine && !slices.Contains(hostile.Names(), f.Behaviour):
+		return fieldf("behaviour", "%q is none of %q", f.Behaviour, hostile.Names())
 	case f.Kind == Heal && len(f.Nodes) > 0:
 		return fieldf("nodes", "%q is about all", Heal)
 	case f.Kind == Heal && f.Pick != 0:
@@ -203,6 +217,9 @@ func (f *Fault) validate(s *Scenario) *FieldError {
 		return fieldf("pick", "%d is not in [0, %d]", f.Pick, s.Nodes)
 	case f.Pick > 0 && len(f.Nodes) > 0:
 		return fieldf("pick", "the nodes are named already")
+	}
+	if b, ok := hostile.Named(f.Behaviour); ok && max(s.Topics, 1) < b.Topics {
+		return fieldf("behaviour", "%q needs %d topics", b.Name, b.Topics)
 	}
 	for k, i := range f.Nodes {
 		if i < 0 || i >= s.Nodes {

@@ -13,9 +13,10 @@ import (
 const lookAgain = 50 * time.Millisecond
 
 // converge waits until all replicas of each topic are equal. The error says
-// which are not in time.
-func (r *run) converge(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.s.Expect.Within)
+// which
+// are not within so long.
+func (r *run) converge(ctx context.Context, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for k := range r.s.Topics {
 		topics := make([]*node.Topic, len(r.hosts))
@@ -34,7 +35,7 @@ func (r *run) converge(ctx context.Context) error {
 				err = ctx.Err()
 			}
 			if err != nil {
-				return fmt.Errorf("not equal within %v: %w", r.s.Expect.Within, err)
+				return fmt.Errorf("not equal within %v: %w", within, err)
 			}
 		}
 	}
@@ -45,7 +46,7 @@ func (r *run) converge(ctx context.Context) error {
 // as the largest has now, and reports whether they are equal then.
 func (r *run) compare(ctx context.Context, topics []*node.Topic) (bool, error) {
 	r.mu.Lock()
-	most := uint64(len(r.acked[topics[0].ID()]))
+	most := uint64(len(r.acked[topics[0].ID()]) + r.expected(topics[0].ID()))
 	r.mu.Unlock()
 	for _, t := range topics {
 		s, err := t.State(ctx)
@@ -57,7 +58,7 @@ func (r *run) compare(ctx context.Context, topics []*node.Topic) (bool, error) {
 	equal := true
 	var first types.Hash
 	for i, t := range topics {
-		s, err := t.Wait(ctx, func(s node.Status) bool { return s.Events >= most && s.Pending == 0 })
+		s, err := t.Wait(ctx, func(s node.Status) bool { return s.Events >= most && (s.Pending == 0 || r.underAttack) })
 		if err != nil {
 			return false, fmt.Errorf("node %d has %d events of %q, %d pending, of %d: %s, %s: %w",
 				i, s.Events, t.Name(), s.Pending, most, s.State, s.Reason, err)
@@ -89,6 +90,7 @@ func (r *run) check(ctx context.Context, result *Result) error {
 		}
 		result.Events += len(replicas[0].Log)
 		result.Heads += len(replicas[0].Heads)
+		result.Wrong = append(result.Wrong, r.checkLogs(replicas)...)
 		for _, w := range Check(replicas, r.acked[topic]) {
 			result.Wrong = append(result.Wrong, fmt.Sprintf("topic %d: %s", k, w))
 		}
