@@ -19,6 +19,12 @@ import (
 // connected to.
 const neighbours = 3
 
+// simNetwork is the network of all nodes of a scenario.
+const simNetwork = "sim"
+
+// simTopic is the name of a scenario's k-th topic, from 0.
+func simTopic(k int) string { return fmt.Sprintf("topic %d", k) }
+
 // host is a node over all its lives. Only the goroutine that acts opens and
 // ends them.
 type host struct {
@@ -110,12 +116,20 @@ func (r *run) open(ctx context.Context, h *host) error {
 	}
 	cfg := node.Config{
 		Dir:       h.dir,
-		Network:   "sim",
+		Network:   simNetwork,
 		DHT:       node.DHTOff,
 		Free:      func(string) (uint64, error) { return r.free(h.index), nil },
 		Now:       func() time.Time { return time.Now().Add(r.seen.Load().skew(h.index)) },
 		Restored:  h.restored,
 		Bootstrap: r.neighbours(h),
+	}
+	dht, adopts := r.s.needs()
+	if dht {
+		cfg.DHT = node.DHTServer
+		cfg.DHTTuning.Lookup, cfg.DHTTuning.Refresh = time.Second, time.Second
+	}
+	if adopts {
+		cfg.Replicate, cfg.Strangers.Topics = node.All, maxAdopted
 	}
 	if r.o.Log != nil {
 		cfg.Log = r.o.Log.With("node", h.index)
@@ -128,7 +142,7 @@ func (r *run) open(ctx context.Context, h *host) error {
 	h.addr = n.addr()
 	l := &life{node: n}
 	for k := range r.s.Topics {
-		t, err := n.join(ctx, fmt.Sprintf("topic %d", k))
+		t, err := n.join(ctx, simTopic(k))
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", h.name, err), n.Close())
 		}

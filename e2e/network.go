@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -64,6 +65,8 @@ type network interface {
 	// open opens the node with that index as cfg says, with an address and a way
 	// to the network of its own.
 	open(ctx context.Context, index int, cfg node.Config) (instance, error)
+	// place is where the host with that index listens, and its way to the network.
+	place(index int) (listen string, way []libp2p.Option)
 	// set makes what keeps nodes apart be c, when it returns.
 	set(c conditions)
 	// traffic returns the bytes and packets that the nodes sent so far; 0 of
@@ -73,11 +76,14 @@ type network interface {
 	close()
 }
 
+// anyPort is a port of this machine that is free.
+const anyPort = "/ip4/127.0.0.1/tcp/0"
+
 // loopback is the network of this machine.
 type loopback struct {
 	counter *metrics.BandwidthCounter
 	nodes   []*node.Node
-	listens []string // where nodes listened before: they do so again
+	listens map[int]string // where nodes listened before: they do so again
 	indexes map[types.PeerID]int
 	now     conditions
 }
@@ -86,17 +92,14 @@ func newLoopback(nodes int) *loopback {
 	return &loopback{
 		counter: metrics.NewBandwidthCounter(),
 		nodes:   make([]*node.Node, nodes),
-		listens: make([]string, nodes),
+		listens: map[int]string{},
 		indexes: map[types.PeerID]int{},
 	}
 }
 
 func (l *loopback) open(ctx context.Context, index int, cfg node.Config) (instance, error) {
-	if l.listens[index] == "" {
-		l.listens[index] = "/ip4/127.0.0.1/tcp/0"
-	}
-	cfg.Listen = []string{l.listens[index]}
-	cfg.Host = []libp2p.Option{libp2p.BandwidthReporter(l.counter)}
+	listen, way := l.place(index)
+	cfg.Listen, cfg.Host = []string{listen}, way
 	n, err := node.Open(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -105,6 +108,10 @@ func (l *loopback) open(ctx context.Context, index int, cfg node.Config) (instan
 	l.listens[index] = bare(n.Addrs()[0])
 	l.set(l.now)
 	return local{n}, nil
+}
+
+func (l *loopback) place(index int) (listen string, way []libp2p.Option) {
+	return cmp.Or(l.listens[index], anyPort), []libp2p.Option{libp2p.BandwidthReporter(l.counter)}
 }
 
 func (l *loopback) set(c conditions) {

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/libp2p/go-libp2p"
+
 	"github.com/cairn-p2p/cairn/node"
 )
 
@@ -34,7 +36,7 @@ func (p *processes) open(ctx context.Context, index int, cfg node.Config) (insta
 		return nil, err
 	}
 	q.cmd = exec.Command(p.binary, "run", "--data-dir", cfg.Dir, "--api", "127.0.0.1:0",
-		"--listen", cmp.Or(p.listens[index], "/ip4/127.0.0.1/tcp/0"), "--network", cfg.Network, "--dht", "off")
+		"--listen", cmp.Or(p.listens[index], anyPort), "--network", cfg.Network, "--dht", "off")
 	for _, b := range cfg.Bootstrap {
 		q.cmd.Args = append(q.cmd.Args, "--bootstrap", b)
 	}
@@ -52,6 +54,9 @@ func (p *processes) open(ctx context.Context, index int, cfg node.Config) (insta
 	p.listens[index] = bare(q.p2p)
 	return q, nil
 }
+
+// place is not asked for: no fault that this medium can show needs another host.
+func (p *processes) place(int) (listen string, way []libp2p.Option) { return anyPort, nil }
 
 // set does nothing: no fault that this medium can show keeps nodes apart.
 func (p *processes) set(conditions) {}

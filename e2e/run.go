@@ -69,8 +69,10 @@ type Result struct {
 	Needed    uint64 `json:"needed"`
 	Peaks     Peaks  `json:"peaks"`
 	// Wrong is what does not hold, one sentence each; empty: all does.
-	Wrong  []string    `json:"wrong"`
-	Faults []Happening `json:"faults"` // in the order in which they happened
+	Wrong   []string       `json:"wrong"`
+	Attacks []AttackResult `json:"attacks,omitempty"` // in the order in which they began
+	Growth  uint64         `json:"growth,omitempty"`  // of the heap of the process, with attacks alone
+	Faults  []Happening    `json:"faults"`            // in the order in which they happened
 
 	// Of a run with Options.Trace:
 	Samples []Sample       `json:"samples,omitempty"`
@@ -132,6 +134,10 @@ type run struct {
 	dirs   int // how many data directories were made after the first ones
 	copies map[copyKey]string
 
+	assaults    []*assault
+	underAttack bool // hostile peers are about: what they send may wait for its links
+	strangers   int  // hostile peers so far
+
 	seen atomic.Pointer[conditions] // now, for the nodes
 
 	progress sync.Mutex // held while Options.Progress is called
@@ -188,6 +194,8 @@ func (r *run) course(ctx context.Context) (*Result, error) {
 	r.touch()
 	stop := r.sample(ctx)
 	defer stop()
+	growth := r.watchHeap(ctx)
+	defer growth()
 	if err := r.play(ctx, actions); err != nil {
 		return nil, err
 	}
@@ -198,7 +206,7 @@ func (r *run) course(ctx context.Context) (*Result, error) {
 		Scenario: r.s.Name, Medium: r.o.Medium.String(), Seed: r.s.Seed,
 		Nodes: r.s.Nodes, Acknowledged: r.count,
 	}
-	late := r.converge(ctx)
+	late := r.converge(ctx, r.s.Expect.Within)
 	result.Converged = time.Since(last)
 	stop()
 	result.Faults, result.Samples, result.Peaks = r.trace.faults, r.trace.samples, r.trace.peaks
@@ -215,7 +223,10 @@ func (r *run) course(ctx context.Context) (*Result, error) {
 	if err := r.inspect(ctx); err != nil {
 		return nil, err
 	}
-	err := r.check(ctx, result)
+	err := r.endure(ctx, result, growth)
+	if err == nil {
+		err = r.check(ctx, result)
+	}
 	result.Needed = uint64(result.Events) * uint64(r.s.Nodes-1)
 	result.Took = time.Since(r.started)
 	return result, err
@@ -370,7 +381,7 @@ func (r *run) close() error {
 	for i := range all {
 		all[i] = i
 	}
-	err := r.leave(all)
+	err := errors.Join(r.endAttacks(nil), r.leave(all))
 	r.net.close()
 	return err
 }
@@ -448,6 +459,8 @@ func (r *run) begin(ctx context.Context, number int, f Fault, nodes []int) error
 		r.set(r.now.with(number, newShape(f, nodes)))
 	case Heal:
 		r.set(r.now.healed())
+	case Byzantine:
+		return r.attack(ctx, number, f, nodes)
 	case Crash:
 		return r.crash(nodes)
 	case Leave:
@@ -469,6 +482,8 @@ func (r *run) end(ctx context.Context, number int, f Fault, nodes []int) error {
 	switch f.Kind {
 	case Crash, Leave:
 		return r.each(nodes, func(h *host) error { return r.open(ctx, h) })
+	case Byzantine:
+		return r.endAttacks(&f)
 	default:
 		r.set(r.now.without(number))
 		return nil

@@ -16,9 +16,10 @@ import (
 const lookAgain = 50 * time.Millisecond
 
 // converge waits until all replicas of each topic are equal. The error says
-// which are not in time.
-func (r *run) converge(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.s.Expect.Within)
+// which
+// are not within so long.
+func (r *run) converge(ctx context.Context, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for k := range r.s.Topics {
 		topics := make([]topic, len(r.hosts))
@@ -37,7 +38,7 @@ func (r *run) converge(ctx context.Context) error {
 				err = ctx.Err()
 			}
 			if err != nil {
-				return fmt.Errorf("not equal within %v: %w", r.s.Expect.Within, err)
+				return fmt.Errorf("not equal within %v: %w", within, err)
 			}
 		}
 	}
@@ -48,7 +49,7 @@ func (r *run) converge(ctx context.Context) error {
 // as the largest has now, and reports whether they are equal then.
 func (r *run) compare(ctx context.Context, topics []topic) (bool, error) {
 	r.mu.Lock()
-	most := uint64(len(r.acked[topics[0].ID()]))
+	most := uint64(len(r.acked[topics[0].ID()]) + r.expected(topics[0].ID()))
 	r.mu.Unlock()
 	for _, t := range topics {
 		s, err := t.State(ctx)
@@ -60,7 +61,7 @@ func (r *run) compare(ctx context.Context, topics []topic) (bool, error) {
 	equal := true
 	var first types.Hash
 	for i, t := range topics {
-		s, err := t.Wait(ctx, func(s node.Status) bool { return s.Events >= most && s.Pending == 0 })
+		s, err := t.Wait(ctx, func(s node.Status) bool { return s.Events >= most && (s.Pending == 0 || r.underAttack) })
 		if err != nil {
 			return false, fmt.Errorf("node %d has %d events of %q, %d pending, of %d: %s, %s: %w",
 				i, s.Events, t.Name(), s.Pending, most, s.State, s.Reason, err)
@@ -99,7 +100,7 @@ func (r *run) check(ctx context.Context, result *Result) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", h.name, err)
 			}
-			replica.Publisher = h.living().node.(local).Publisher()
+			replica.Publisher = h.living().here().Publisher()
 			replicas = append(replicas, replica)
 		}
 		if k == 0 && r.o.Trace {
@@ -108,6 +109,7 @@ func (r *run) check(ctx context.Context, result *Result) error {
 		result.Events += len(replicas[0].Log)
 		result.Heads += len(replicas[0].Heads)
 		result.Lost += lost(replicas, slices.Concat(r.acked[topic], r.excused[topic]))
+		result.Wrong = append(result.Wrong, r.checkLogs(replicas)...)
 		for _, w := range Check(replicas, r.acked[topic]) {
 			result.Wrong = append(result.Wrong, fmt.Sprintf("topic %d: %s", k, w))
 		}

@@ -191,7 +191,7 @@ func TestRunFindsWhatIsWrong(t *testing.T) {
 		if _, err := topic.Append(t.Context(), []byte("unheard")); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.converge(t.Context()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "node 1 has 0 events") {
+		if err := r.converge(t.Context(), s.Expect.Within); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "node 1 has 0 events") {
 			t.Errorf("converge: %v, want that node 1 is not in time", err)
 		}
 		var result Result

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -69,6 +70,8 @@ type Node struct {
 	usage     usage
 
 	unsupported unsupported
+	scores      scores
+	judge       atomic.Pointer[syncer.Syncer] // the syncer, once there is one: gossip is opened before
 
 	// fetchGenesis asks the connected peers for the genesis of a topic that is
 	// not held here; types.ErrNotFound when none has it. nil: nobody can be
@@ -193,6 +196,9 @@ func (n *Node) openParts() error {
 		Tracer:  n.metrics.gossipsub,
 
 		Unsupported: n.heardUnsupported,
+		Rejected:    n.rejected,
+		Offended:    n.offended,
+		Scores:      n.scores.set,
 	})
 	if err != nil {
 		return fmt.Errorf("open gossip: %w", err)
@@ -213,6 +219,7 @@ func (n *Node) openParts() error {
 	if err != nil {
 		return fmt.Errorf("make syncer: %w", err)
 	}
+	n.judge.Store(n.syncer)
 	n.replicas = crdt.Config{Key: n.key, Store: n.store, Broadcaster: n.gossip, Syncer: n.syncer, Restored: n.cfg.Restored, Now: n.cfg.Now, Log: n.cfg.Log}
 	n.fetchGenesis = n.syncer.FetchGenesis
 	n.peers, err = newPeers(n)

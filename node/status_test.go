@@ -116,7 +116,7 @@ func TestGossipThatNobodyBacks(t *testing.T) {
 	n := open(t, loopback(""))
 	topic := join(t, n, "topic")
 	connect(t, n, relay)
-	wantStatus(t, topic, Alone, "none of 1 connected peers has the topic")
+	wantStatus(t, topic, Alone, "none of 1 connected peer has the topic")
 	n.syncer.Sync(topic.ID(), relay.ID())
 	wantStatus(t, topic, Behind, "gossip shows events that are not here, looking for replicas")
 	s := wantStatus(t, topic, Stalled, "gossip shows events that nobody gave; tried connected peers, providers, flood and archives")

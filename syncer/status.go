@@ -92,16 +92,15 @@ func (s *Syncer) Status(id types.TopicID) (TopicStatus, error) {
 // topic, the last one first. The caller holds s.mu.
 func (s *Syncer) offenders(t *topic) []Offence {
 	var list []Offence
-	for _, o := range s.offences {
+	for _, o := range s.offences.list() {
 		held := false
 		if p := s.peers[o.Peer]; p != nil && p.replicas[t] != nil {
 			held = p.replicas[t].held
 		}
 		if held || o.Topic == t.id || !o.Topic.Defined() {
-			list = append(list, *o)
+			list = append(list, o)
 		}
 	}
-	sortOffences(list)
 	return list
 }
 
