@@ -41,6 +41,7 @@ type label struct {
 const (
 	eventsTotal         = "cairn_events_total"
 	rejectedTotal       = "cairn_events_rejected_total"
+	leftToSync          = "cairn_events_left_to_sync_total"
 	pendingEvents       = "cairn_pending_events"
 	missingEvents       = "cairn_missing_events"
 	oldestMissing       = "cairn_oldest_missing_seconds"
@@ -94,6 +95,7 @@ func replicaDefinitions() []definition {
 	return []definition{
 		{name: eventsTotal, kind: counter, help: "Events that became durable here, by what had them integrated.", labels: []label{{"source", eventSources()}}},
 		{name: rejectedTotal, kind: counter, help: "Events that were not taken. The unlinked ones came by sync before their links; they are asked for again. Gossip messages that are refused as a whole are counted in " + gossipMessages + " too, or there alone.", labels: []label{{"reason", rejectionNames()}}},
+		{name: leftToSync, kind: counter, help: "Events from gossip that were let go of: the topic's inbox was full, they waited for links too long or too many, a commit failed, the topic is paused, or it was to be adopted and could not be at once. A sync brings those that are still missing, of a paused topic once it goes on.", labels: []label{{"reason", leftNames()}}},
 		{name: pendingEvents, kind: gauge, help: "Events from gossip whose links are not all integrated."},
 		{name: missingEvents, kind: gauge, help: "Events that are known of and not integrated here: heads that replicas claim, and up to 100 links a topic that pending events wait for."},
 		{name: oldestMissing, kind: gauge, help: "How long ago the longest missing event was noticed, in seconds; 0 when nothing is missing."},
