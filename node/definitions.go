@@ -60,6 +60,7 @@ const (
 	gossipPublishedSize = "cairn_gossip_published_events_total"
 	gossipHeadsOnly     = "cairn_gossip_heads_only_total"
 	gossipCoalesced     = "cairn_gossip_coalesced_events_total"
+	gossipDropped       = "cairn_gossip_dropped_events_total"
 	gossipFailed        = "cairn_gossip_publish_failures_total"
 	gossipsubNeighbours = "cairn_gossipsub_neighbours"
 	gossipsubMesh       = "cairn_gossipsub_mesh_changes_total"
@@ -77,6 +78,9 @@ const (
 	inbound  = "in"
 	outbound = "out"
 	dropped  = "dropped"
+
+	own     = "own"
+	relayed = "relayed"
 
 	accepted  = "accept"
 	ignored   = "ignore"
@@ -119,6 +123,7 @@ func gossipDefinitions() []definition {
 		{name: gossipPublishedSize, kind: counter, help: "Events in the gossip messages of this node."},
 		{name: gossipHeadsOnly, kind: counter, help: "Gossip messages of this node that had heads and no events."},
 		{name: gossipCoalesced, kind: counter, help: "Events of this node of which only the heads were announced, because too many waited."},
+		{name: gossipDropped, kind: counter, help: "Events in frames that were dropped because a neighbour's queue was full, once for each such neighbour, which gets them by sync or from others. The heads of this node's own ones are announced again.", labels: []label{{"origin", []string{own, relayed}}}},
 		{name: gossipFailed, kind: counter, help: "Gossip messages of this node that gossipsub refused; their heads are announced again."},
 		{name: gossipsubNeighbours, kind: gauge, help: "Peers that gossipsub has a stream to."},
 		{name: gossipsubMesh, kind: counter, help: "Changes of gossipsub's meshes.", labels: []label{{"change", []string{grafted, pruned}}}},

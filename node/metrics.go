@@ -263,6 +263,8 @@ func (m *metrics) collectGossip(out sample, s gossip.Stats) {
 	out.counter(gossipPublishedSize, s.PublishedEvents)
 	out.counter(gossipHeadsOnly, s.HeadsOnly)
 	out.counter(gossipCoalesced, s.CoalescedEvents)
+	out.counter(gossipDropped, s.DroppedOwn, own)
+	out.counter(gossipDropped, s.DroppedRelayed, relayed)
 	out.counter(gossipFailed, s.PublishFailed)
 }
 
