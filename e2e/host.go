@@ -19,6 +19,10 @@ import (
 // connected to.
 const neighbours = 3
 
+// dhtInterval is what the DHT's times of minutes are brought down to: a scenario
+// has seconds.
+const dhtInterval = time.Second
+
 // host is a node over all its lives. Only the goroutine that acts opens and
 // ends them.
 type host struct {
@@ -117,6 +121,10 @@ func (r *run) open(ctx context.Context, h *host) error {
 		Restored:  h.restored,
 		Bootstrap: r.neighbours(h),
 	}
+	if r.s.DHT {
+		cfg.DHT = node.DHTServer
+		cfg.DHTTuning.Lookup, cfg.DHTTuning.Refresh = dhtInterval, dhtInterval
+	}
 	if r.o.Log != nil {
 		cfg.Log = r.o.Log.With("node", h.index)
 	}
@@ -158,9 +166,13 @@ func (r *run) free(index int) uint64 {
 
 // neighbours draws the addresses of some others that have been up.
 func (r *run) neighbours(h *host) []string {
+	want := neighbours
+	if r.s.DHT {
+		want = 1
+	}
 	var addrs []string
 	for _, i := range r.rng.Perm(len(r.hosts)) {
-		if other := r.hosts[i]; other != h && other.addr != "" && len(addrs) < neighbours {
+		if other := r.hosts[i]; other != h && other.addr != "" && len(addrs) < want {
 			addrs = append(addrs, other.addr)
 		}
 	}
