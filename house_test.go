@@ -43,7 +43,8 @@ var may = map[string][]string{
 	"api/cairn/v1/cairnv1connect": {"api/cairn/v1"},
 	"graph":                       {},
 	"cmd/cairn":                   {"types", "crdt", "node", "api", "api/...", "graph", "e2e"},
-	"e2e":                         {"types", "crdt", "node"},
+	"e2e":                         {"types", "crdt", "node", "e2e/hostile"},
+	"e2e/hostile":                 {"types", "trie", "syncer/pb", "broadcaster/gossip/pb"}, // the wire, and no node behind it
 	"e2e/cases":                   {"e2e"},
 	"e2e/bench":                   {"types", "crdt", "node", "store/badger"}, // to fill a node's data at once
 	"mutants":                     {},
@@ -51,7 +52,7 @@ var may = map[string][]string{
 
 // only lists libraries that few packages may import, tests aside.
 var only = map[string][]string{
-	"github.com/libp2p/":        {"broadcaster/gossip", "syncer", "syncer/discovery", "node", "e2e", "e2e/bench"},
+	"github.com/libp2p/":        {"broadcaster/gossip", "syncer", "syncer/discovery", "node", "e2e", "e2e/bench", "e2e/hostile"},
 	"github.com/dgraph-io/":     {"store/badger", "e2e/bench"}, // bench measures it raw, as a limit
 	"connectrpc.com/":           {"api", "api/cairn/v1/cairnv1connect"},
 	"github.com/spf13/cobra":    {"cmd/cairn"},

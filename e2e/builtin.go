@@ -35,6 +35,16 @@ func Builtin() []Scenario {
 			},
 		},
 		{
+			Name: "lives", About: "One node crashes, one leaves for a while, one restarts, and one joins late.",
+			Nodes: 5, Events: 500, Writers: 10, Duration: 5 * s, Link: lan,
+			Faults: []Fault{
+				{At: 1 * s, Kind: Crash, Nodes: []int{0}, For: s},
+				{At: 1500 * time.Millisecond, Kind: Leave, Nodes: []int{1}, For: s},
+				{At: 3 * s, Kind: Restart, Nodes: []int{2}},
+				{At: 4 * s, Kind: Join, Nodes: []int{4}},
+			},
+		},
+		{
 			Name: "late", About: "A node joins when nearly all has been written.",
 			Nodes: 4, Events: 2000, Writers: 8, Duration: 4 * s, Link: lan,
 			Faults: []Fault{{At: 3500 * time.Millisecond, Kind: Join, Nodes: []int{3}}},

@@ -69,6 +69,8 @@ type fault struct {
 	Bandwidth  int      `toml:"bandwidth,omitempty"`
 	Skew       duration `toml:"skew,omitempty"`
 	Age        duration `toml:"age,omitempty"`
+	Behaviour  string   `toml:"behaviour,omitempty"`
+	Count      int      `toml:"count,omitempty"`
 }
 
 type fileExpect struct {
@@ -231,6 +233,7 @@ func (f *file) scenario() Scenario {
 			At: time.Duration(a.At), Kind: a.Kind, Nodes: a.Nodes, Pick: a.Pick, For: time.Duration(a.For),
 			Asymmetric: a.Asymmetric, Loss: a.Loss, Delay: time.Duration(a.Delay),
 			Bandwidth: a.Bandwidth, Skew: time.Duration(a.Skew), Age: time.Duration(a.Age),
+			Behaviour: a.Behaviour, Count: a.Count,
 		})
 	}
 	return s
@@ -252,6 +255,7 @@ func (s Scenario) TOML() ([]byte, error) {
 			At: duration(a.At), Kind: a.Kind, Nodes: a.Nodes, Pick: a.Pick, For: duration(a.For),
 			Asymmetric: a.Asymmetric, Loss: a.Loss, Delay: duration(a.Delay),
 			Bandwidth: a.Bandwidth, Skew: duration(a.Skew), Age: duration(a.Age),
+			Behaviour: a.Behaviour, Count: a.Count,
 		})
 	}
 	text, err := toml.Marshal(f)

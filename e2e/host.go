@@ -23,6 +23,12 @@ const neighbours = 3
 // has seconds.
 const dhtInterval = time.Second
 
+// simNetwork is the network of all nodes of a scenario.
+const simNetwork = "sim"
+
+// simTopic is the name of a scenario's k-th topic, from 0.
+func simTopic(k int) string { return fmt.Sprintf("topic %d", k) }
+
 // host is a node over all its lives. Only the goroutine that acts opens and
 // ends them.
 type host struct {
@@ -42,8 +48,8 @@ type host struct {
 
 // life is a node from its opening to its end.
 type life struct {
-	node    *node.Node
-	topics  []*node.Topic
+	node    instance
+	topics  []topic
 	ctx     context.Context // of its appends; ends with it
 	stop    context.CancelFunc
 	crashed bool // guarded by host.mu
@@ -114,31 +120,33 @@ func (r *run) open(ctx context.Context, h *host) error {
 	}
 	cfg := node.Config{
 		Dir:       h.dir,
-		Network:   "sim",
+		Network:   simNetwork,
 		DHT:       node.DHTOff,
 		Free:      func(string) (uint64, error) { return r.free(h.index), nil },
 		Now:       func() time.Time { return time.Now().Add(r.seen.Load().skew(h.index)) },
 		Restored:  h.restored,
 		Bootstrap: r.neighbours(h),
 	}
-	if r.s.DHT {
+	dht, adopts := r.s.needs()
+	if dht || r.s.DHT {
 		cfg.DHT = node.DHTServer
 		cfg.DHTTuning.Lookup, cfg.DHTTuning.Refresh = dhtInterval, dhtInterval
+	}
+	if adopts {
+		cfg.Replicate, cfg.Strangers.Topics = node.All, maxAdopted
 	}
 	if r.o.Log != nil {
 		cfg.Log = r.o.Log.With("node", h.index)
 	}
-	r.net.configure(h.index, &cfg)
 	r.set(r.now.reach(h.index, true))
-	n, err := node.Open(ctx, cfg)
+	n, err := r.net.open(ctx, h.index, cfg)
 	if err != nil {
 		return fmt.Errorf("%s: %w", h.name, err)
 	}
-	h.addr = n.Addrs()[0]
-	r.net.opened(h.index, n)
+	h.addr = n.addr()
 	l := &life{node: n}
 	for k := range r.s.Topics {
-		t, err := n.Topic(ctx, fmt.Sprintf("topic %d", k))
+		t, err := n.join(ctx, simTopic(k))
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", h.name, err), n.Close())
 		}
@@ -190,10 +198,18 @@ func (r *run) newDir(h *host) string {
 func (r *run) crash(nodes []int) error {
 	died := map[*host]*life{}
 	for _, i := range nodes {
-		if l := r.hosts[i].die(true); l != nil {
-			died[r.hosts[i]] = l
-			r.set(r.now.reach(i, false))
+		l := r.hosts[i].die(true)
+		if l == nil {
+			continue
 		}
+		if p, ok := l.node.(*process); ok {
+			if err := p.kill(); err != nil {
+				return err
+			}
+			continue
+		}
+		died[r.hosts[i]] = l
+		r.set(r.now.reach(i, false))
 	}
 	var group errgroup.Group // one that cannot reach others may take a while to close
 	for h, l := range died {

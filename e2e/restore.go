@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/cairn-p2p/cairn/node"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -102,7 +103,7 @@ func (l *life) has(topic int, missing map[cid.Cid]bool) error {
 	for id := range missing {
 		ids = append(ids, id)
 	}
-	events, err := l.topics[topic].Get(ids...)
+	events, err := l.topics[topic].(*node.Topic).Get(ids...) // processes are not restored
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@ import (
 // network, in real time except inside testing/synctest.
 type Options struct {
 	Medium Medium
+	// Binary is the path of the program cairn, which Processes needs and nobody
+	// else uses.
+	Binary string
 	// Dir takes the nodes' data; empty: a temporary directory, removed at the
 	// end.
 	Dir string
@@ -57,8 +60,8 @@ type Result struct {
 	// Converged is the time from the last fault, mending or append, whichever
 	// was latest, until all replicas were equal.
 	Converged time.Duration `json:"converged"`
-	Bytes     uint64        `json:"bytes"`   // that all nodes sent until then
-	Packets   uint64        `json:"packets"` // the same; 0 on loopback, which does not see them
+	Bytes     uint64        `json:"bytes"`   // that all nodes sent until then; 0 from Processes, which are not looked into
+	Packets   uint64        `json:"packets"` // the same; 0 but on the simulated network, which alone sees them
 	// Redundant is the number of events that came by sync to a node that had
 	// them, by Needed: those that the nodes needed from each other, each from its
 	// publisher to every other node once.
@@ -66,8 +69,10 @@ type Result struct {
 	Needed    uint64 `json:"needed"`
 	Peaks     Peaks  `json:"peaks"`
 	// Wrong is what does not hold, one sentence each; empty: all does.
-	Wrong  []string    `json:"wrong"`
-	Faults []Happening `json:"faults"` // in the order in which they happened
+	Wrong   []string       `json:"wrong"`
+	Attacks []AttackResult `json:"attacks,omitempty"` // in the order in which they began
+	Growth  uint64         `json:"growth,omitempty"`  // of the heap of the process, with attacks alone
+	Faults  []Happening    `json:"faults"`            // in the order in which they happened
 
 	// Of a run with Options.Trace:
 	Samples []Sample       `json:"samples,omitempty"`
@@ -98,6 +103,9 @@ func Run(ctx context.Context, s Scenario, o Options) (*Result, error) {
 	if err := o.Medium.can(&s); err != nil {
 		return nil, fmt.Errorf("scenario %q on the %s network: %w", s.Name, o.Medium, err)
 	}
+	if o.Medium == Processes && o.Binary == "" {
+		return nil, fmt.Errorf("scenario %q on the %s network: %w: no binary", s.Name, o.Medium, types.ErrInvalidArgument)
+	}
 	dir, err := os.MkdirTemp(o.Dir, "cairn-sim-")
 	if err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
@@ -119,11 +127,16 @@ type run struct {
 	started time.Time
 	net     network
 	hosts   []*host
+	fail    context.CancelCauseFunc // ends the run; set while it is under way
 
 	// Owned by the goroutine that acts:
 	now    conditions
 	dirs   int // how many data directories were made after the first ones
 	copies map[copyKey]string
+
+	assaults    []*assault
+	underAttack bool // hostile peers are about: what they send may wait for its links
+	strangers   int  // hostile peers so far
 
 	seen atomic.Pointer[conditions] // now, for the nodes
 
@@ -141,9 +154,12 @@ type run struct {
 func newRun(s Scenario, o Options, dir string) *run {
 	r := &run{s: s, o: o, dir: dir, rng: rand.New(rand.NewPCG(s.Seed, 1)), acked: map[types.TopicID][]cid.Cid{}, excused: map[types.TopicID][]cid.Cid{}, copies: map[copyKey]string{}}
 	r.seen.Store(&r.now)
-	if o.Medium == Loopback {
+	switch o.Medium {
+	case Loopback:
 		r.net = newLoopback(s.Nodes)
-	} else {
+	case Processes:
+		r.net = &processes{binary: o.Binary, listens: make([]string, s.Nodes), failed: func(err error) { r.fail(err) }}
+	default:
 		r.net = newSimulated(s.Link, s.Seed)
 	}
 	for i := range s.Nodes {
@@ -152,7 +168,18 @@ func newRun(s Scenario, o Options, dir string) *run {
 	return r
 }
 
+// run plays the scenario, and checks what is left.
 func (r *run) run(ctx context.Context) (*Result, error) {
+	ctx, r.fail = context.WithCancelCause(ctx)
+	defer r.fail(nil)
+	result, err := r.course(ctx)
+	if cause := context.Cause(ctx); cause != nil { // err is what came of it
+		return nil, cause
+	}
+	return result, err
+}
+
+func (r *run) course(ctx context.Context) (*Result, error) {
 	actions := r.schedule()
 	absent := r.absent()
 	for _, h := range r.hosts {
@@ -167,6 +194,8 @@ func (r *run) run(ctx context.Context) (*Result, error) {
 	r.touch()
 	stop := r.sample(ctx)
 	defer stop()
+	growth := r.watchHeap(ctx)
+	defer growth()
 	if err := r.play(ctx, actions); err != nil {
 		return nil, err
 	}
@@ -177,7 +206,7 @@ func (r *run) run(ctx context.Context) (*Result, error) {
 		Scenario: r.s.Name, Medium: r.o.Medium.String(), Seed: r.s.Seed,
 		Nodes: r.s.Nodes, Acknowledged: r.count,
 	}
-	late := r.converge(ctx)
+	late := r.converge(ctx, r.s.Expect.Within)
 	result.Converged = time.Since(last)
 	stop()
 	result.Faults, result.Samples, result.Peaks = r.trace.faults, r.trace.samples, r.trace.peaks
@@ -191,7 +220,13 @@ func (r *run) run(ctx context.Context) (*Result, error) {
 	if late != nil {
 		result.Wrong = append(result.Wrong, late.Error())
 	}
-	err := r.check(ctx, result)
+	if err := r.inspect(ctx); err != nil {
+		return nil, err
+	}
+	err := r.endure(ctx, result, growth)
+	if err == nil {
+		err = r.check(ctx, result)
+	}
 	result.Needed = uint64(result.Events) * uint64(r.s.Nodes-1)
 	result.Took = time.Since(r.started)
 	return result, err
@@ -346,7 +381,7 @@ func (r *run) close() error {
 	for i := range all {
 		all[i] = i
 	}
-	err := r.leave(all)
+	err := errors.Join(r.endAttacks(nil), r.leave(all))
 	r.net.close()
 	return err
 }
@@ -424,6 +459,8 @@ func (r *run) begin(ctx context.Context, number int, f Fault, nodes []int) error
 		r.set(r.now.with(number, newShape(f, nodes)))
 	case Heal:
 		r.set(r.now.healed())
+	case Byzantine:
+		return r.attack(ctx, number, f, nodes)
 	case Crash:
 		return r.crash(nodes)
 	case Leave:
@@ -445,6 +482,8 @@ func (r *run) end(ctx context.Context, number int, f Fault, nodes []int) error {
 	switch f.Kind {
 	case Crash, Leave:
 		return r.each(nodes, func(h *host) error { return r.open(ctx, h) })
+	case Byzantine:
+		return r.endAttacks(&f)
 	default:
 		r.set(r.now.without(number))
 		return nil

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cairn-p2p/cairn/e2e/hostile"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -74,11 +75,14 @@ const (
 	// opens them again as restored ones. They are closed for a moment when the
 	// copies are made, too.
 	RestoreOld Kind = "restore-old"
+	// Byzantine lets hostile peers join, which behave as Behaviour says and are
+	// connected to its nodes. Without For they stay until all is checked.
+	Byzantine Kind = "byzantine"
 )
 
 // Kinds returns every kind of fault.
 func Kinds() []Kind {
-	return []Kind{Partition, Heal, Crash, Restart, Leave, Join, Lose, Delay, Slow, DiskFull, ClockSkew, RestoreOld}
+	return []Kind{Partition, Heal, Crash, Restart, Leave, Join, Lose, Delay, Slow, DiskFull, ClockSkew, RestoreOld, Byzantine}
 }
 
 // Fault is one thing that goes wrong, or is mended.
@@ -99,6 +103,8 @@ type Fault struct {
 	Bandwidth  int           // for Slow: bits a second, each way; at least MinBandwidth
 	Skew       time.Duration // for ClockSkew: ahead, or behind when negative
 	Age        time.Duration // for RestoreOld: how old the copy is; at most At
+	Behaviour  string        // for Byzantine: the name of one of hostile.Behaviours
+	Count      int           // for Byzantine: how much of it; 0: a number that shows it
 }
 
 // MinBandwidth is the least bandwidth of a Slow fault, in bits a second: a
@@ -107,7 +113,7 @@ const MinBandwidth = 10_000
 
 // lasts are the kinds of faults that are not over at once.
 func lasts() []Kind {
-	return []Kind{Partition, Crash, Leave, Lose, Delay, Slow, DiskFull, ClockSkew}
+	return []Kind{Partition, Crash, Leave, Lose, Delay, Slow, DiskFull, ClockSkew, Byzantine}
 }
 
 // Expect is what must hold beside the invariants.
@@ -215,6 +221,8 @@ func (f *Fault) validateOwn() *FieldError {
 		{"bandwidth", Slow, f.Bandwidth != 0},
 		{"skew", ClockSkew, f.Skew != 0},
 		{"age", RestoreOld, f.Age != 0},
+		{"behaviour", Byzantine, f.Behaviour != ""},
+		{"count", Byzantine, f.Count != 0},
 	} {
 		if own.set && f.Kind != own.of {
 			return fieldf(own.field, "only %q has one", own.of)
@@ -229,6 +237,10 @@ func (f *Fault) validateOwn() *FieldError {
 		return fieldf("bandwidth", "%d is not in [%d, %d]", f.Bandwidth, MinBandwidth, maxBandwidth)
 	case f.Kind == ClockSkew && f.Skew == 0:
 		return fieldf("skew", "it is 0")
+	case f.Count < 0 || f.Count > hostile.MaxCount:
+		return fieldf("count", "%d is not in [0, %d]", f.Count, hostile.MaxCount)
+	case f.Kind == Byzantine && !slices.Contains(hostile.Names(), f.Behaviour):
+		return fieldf("behaviour", "%q is none of %q", f.Behaviour, hostile.Names())
 	case f.Kind == RestoreOld && (f.Age <= 0 || f.Age > f.At):
 		return fieldf("age", "%v is not in (0, %v]: the copy is made after the start", f.Age, f.At)
 	}
@@ -256,6 +268,9 @@ func (f *Fault) validate(s *Scenario) *FieldError {
 		return fieldf("pick", "%d is not in [0, %d]", f.Pick, s.Nodes)
 	case f.Pick > 0 && len(f.Nodes) > 0:
 		return fieldf("pick", "the nodes are named already")
+	}
+	if b, ok := hostile.Named(f.Behaviour); ok && max(s.Topics, 1) < b.Topics {
+		return fieldf("behaviour", "%q needs %d topics", b.Name, b.Topics)
 	}
 	for k, i := range f.Nodes {
 		if i < 0 || i >= s.Nodes {

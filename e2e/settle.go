@@ -16,12 +16,13 @@ import (
 const lookAgain = 50 * time.Millisecond
 
 // converge waits until all replicas of each topic are equal. The error says
-// which are not in time.
-func (r *run) converge(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.s.Expect.Within)
+// which
+// are not within so long.
+func (r *run) converge(ctx context.Context, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for k := range r.s.Topics {
-		topics := make([]*node.Topic, len(r.hosts))
+		topics := make([]topic, len(r.hosts))
 		for i, h := range r.hosts {
 			topics[i] = h.living().topics[k]
 		}
@@ -37,7 +38,7 @@ func (r *run) converge(ctx context.Context) error {
 				err = ctx.Err()
 			}
 			if err != nil {
-				return fmt.Errorf("not equal within %v: %w", r.s.Expect.Within, err)
+				return fmt.Errorf("not equal within %v: %w", within, err)
 			}
 		}
 	}
@@ -46,9 +47,9 @@ func (r *run) converge(ctx context.Context) error {
 
 // compare waits until all replicas have as many events as were acknowledged and
 // as the largest has now, and reports whether they are equal then.
-func (r *run) compare(ctx context.Context, topics []*node.Topic) (bool, error) {
+func (r *run) compare(ctx context.Context, topics []topic) (bool, error) {
 	r.mu.Lock()
-	most := uint64(len(r.acked[topics[0].ID()]))
+	most := uint64(len(r.acked[topics[0].ID()]) + r.expected(topics[0].ID()))
 	r.mu.Unlock()
 	for _, t := range topics {
 		s, err := t.State(ctx)
@@ -60,7 +61,7 @@ func (r *run) compare(ctx context.Context, topics []*node.Topic) (bool, error) {
 	equal := true
 	var first types.Hash
 	for i, t := range topics {
-		s, err := t.Wait(ctx, func(s node.Status) bool { return s.Events >= most && s.Pending == 0 })
+		s, err := t.Wait(ctx, func(s node.Status) bool { return s.Events >= most && (s.Pending == 0 || r.underAttack) })
 		if err != nil {
 			return false, fmt.Errorf("node %d has %d events of %q, %d pending, of %d: %s, %s: %w",
 				i, s.Events, t.Name(), s.Pending, most, s.State, s.Reason, err)
@@ -73,19 +74,33 @@ func (r *run) compare(ctx context.Context, topics []*node.Topic) (bool, error) {
 	return equal, nil
 }
 
+// inspect makes all nodes ones of this process, which can be looked into: those
+// of others end, and what they left on their disks is opened on a network that
+// loses everything.
+func (r *run) inspect(ctx context.Context) error {
+	if r.o.Medium != Processes {
+		return nil
+	}
+	if err := r.close(); err != nil {
+		return err
+	}
+	r.net = newSimulated(Link{Loss: 1, Bandwidth: defaultBandwidth}, r.s.Seed)
+	return r.mend(ctx)
+}
+
 // check holds all replicas to the invariants, and notes the result.
 func (r *run) check(ctx context.Context, result *Result) error {
 	for k := range r.s.Topics {
 		var replicas []Replica
 		var topic types.TopicID
 		for _, h := range r.hosts {
-			t := h.living().topics[k]
+			t := h.living().topics[k].(*node.Topic) // see inspect
 			topic = t.ID()
 			replica, err := readReplica(ctx, h.name, t)
 			if err != nil {
 				return fmt.Errorf("%s: %w", h.name, err)
 			}
-			replica.Publisher = h.living().node.Publisher()
+			replica.Publisher = h.living().here().Publisher()
 			replicas = append(replicas, replica)
 		}
 		if k == 0 && r.o.Trace {
@@ -94,6 +109,7 @@ func (r *run) check(ctx context.Context, result *Result) error {
 		result.Events += len(replicas[0].Log)
 		result.Heads += len(replicas[0].Heads)
 		result.Lost += lost(replicas, slices.Concat(r.acked[topic], r.excused[topic]))
+		result.Wrong = append(result.Wrong, r.checkLogs(replicas)...)
 		for _, w := range Check(replicas, r.acked[topic]) {
 			result.Wrong = append(result.Wrong, fmt.Sprintf("topic %d: %s", k, w))
 		}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/cairn-p2p/cairn/types"
 )
 
 // simulate runs a scenario in virtual time, and holds it to its invariants.
@@ -26,11 +28,17 @@ func simulate(t *testing.T, s Scenario) {
 // hold runs a scenario, and holds it to its invariants.
 func hold(t *testing.T, s Scenario, m Medium) {
 	t.Helper()
-	o := Options{Medium: m, Dir: t.TempDir(), Progress: func(p Progress) {
+	holdWith(t, s, Options{Medium: m})
+}
+
+// holdWith is hold with options; it sets where the data is, and what is logged.
+func holdWith(t *testing.T, s Scenario, o Options) {
+	t.Helper()
+	o.Dir, o.Progress = t.TempDir(), func(p Progress) {
 		if p.Fault != "" {
 			t.Logf("%v: %s, %d events", p.At, p.Fault, p.Events)
 		}
-	}}
+	}
 	if os.Getenv("CAIRN_TEST_LOG") != "" {
 		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -116,20 +124,35 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
-// Loopback refuses what it cannot show, instead of leaving it out.
-func TestLoopbackRefuses(t *testing.T) {
-	for _, f := range []Fault{
-		{Kind: Lose, Loss: 0.5},
-		{Kind: Delay, Delay: time.Second},
-		{Kind: Partition, Asymmetric: true},
-		{Kind: Slow, Bandwidth: MinBandwidth},
+// A medium refuses what it cannot show, instead of leaving it out.
+func TestMediumRefuses(t *testing.T) {
+	for _, test := range []struct {
+		medium Medium
+		fault  Fault
+	}{
+		{Loopback, Fault{Kind: Lose, Loss: 0.5}},
+		{Loopback, Fault{Kind: Delay, Delay: time.Second}},
+		{Loopback, Fault{Kind: Partition, Asymmetric: true}},
+		{Loopback, Fault{Kind: Slow, Bandwidth: MinBandwidth}},
+		{Processes, Fault{Kind: Lose, Loss: 0.5}},
+		{Processes, Fault{Kind: Delay, Delay: time.Second}},
+		{Processes, Fault{Kind: Partition}},
+		{Processes, Fault{Kind: Heal}},
 	} {
-		s := Scenario{Nodes: 2, Duration: time.Second, Faults: []Fault{{Kind: Heal}, f}}
-		_, err := Run(t.Context(), s, Options{Medium: Loopback, Dir: t.TempDir()})
+		s := Scenario{Nodes: 2, Duration: time.Second, Faults: []Fault{{Kind: Restart}, test.fault}}
+		_, err := Run(t.Context(), s, Options{Medium: test.medium, Binary: "none", Dir: t.TempDir()})
 		var wrong *FieldError
 		if !errors.As(err, &wrong) || wrong.Fault != 1 {
-			t.Errorf("%s: %v, want an error about fault 2", f.Kind, err)
+			t.Errorf("%s of %s: %v, want an error about fault 2", test.fault.Kind, test.medium, err)
 		}
+	}
+}
+
+// Processes need a program.
+func TestNoBinary(t *testing.T) {
+	_, err := Run(t.Context(), Scenario{Nodes: 1, Duration: time.Second}, Options{Medium: Processes, Dir: t.TempDir()})
+	if !errors.Is(err, types.ErrInvalidArgument) {
+		t.Errorf("%v, want ErrInvalidArgument", err)
 	}
 }
 
@@ -168,7 +191,7 @@ func TestRunFindsWhatIsWrong(t *testing.T) {
 		if _, err := topic.Append(t.Context(), []byte("unheard")); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.converge(t.Context()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "node 1 has 0 events") {
+		if err := r.converge(t.Context(), s.Expect.Within); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "node 1 has 0 events") {
 			t.Errorf("converge: %v, want that node 1 is not in time", err)
 		}
 		var result Result

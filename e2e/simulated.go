@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -48,17 +49,24 @@ func newSimulated(l Link, seed uint64) *simulated {
 	return s
 }
 
-func (s *simulated) configure(index int, cfg *node.Config) {
-	cfg.Listen = []string{fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", simnet.IntToPublicIPv4(index), simPort)}
-	cfg.Host = []libp2p.Option{
+func (s *simulated) open(ctx context.Context, index int, cfg node.Config) (instance, error) {
+	listen, way := s.place(index)
+	cfg.Listen, cfg.Host = []string{listen}, way
+	n, err := node.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return local{n}, nil
+}
+
+func (s *simulated) place(index int) (listen string, way []libp2p.Option) {
+	return fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", simnet.IntToPublicIPv4(index), simPort), []libp2p.Option{
 		s.quic(index),
 		// Both wait for what never comes when time is virtual.
 		libp2p.DisableIdentifyAddressDiscovery(),
 		libp2p.ResourceManager(&libp2pnet.NullResourceManager{}),
 	}
 }
-
-func (s *simulated) opened(int, *node.Node) {}
 
 func (s *simulated) set(c conditions) { s.now.Store(&c) }
 

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -69,6 +70,8 @@ type Node struct {
 	usage     usage
 
 	unsupported unsupported
+	scores      scores
+	judge       atomic.Pointer[syncer.Syncer] // the syncer, once there is one: gossip is opened before
 
 	// fetchGenesis asks the connected peers for the genesis of a topic that is
 	// not held here; types.ErrNotFound when none has it. nil: nobody can be
@@ -193,6 +196,9 @@ func (n *Node) openParts() error {
 		Tracer:  n.metrics.gossipsub,
 
 		Unsupported: n.heardUnsupported,
+		Rejected:    n.rejected,
+		Offended:    n.offended,
+		Scores:      n.scores.set,
 	})
 	if err != nil {
 		return fmt.Errorf("open gossip: %w", err)
@@ -213,6 +219,7 @@ func (n *Node) openParts() error {
 	if err != nil {
 		return fmt.Errorf("make syncer: %w", err)
 	}
+	n.judge.Store(n.syncer)
 	n.replicas = crdt.Config{Key: n.key, Store: n.store, Broadcaster: n.gossip, Syncer: n.syncer, Restored: n.cfg.Restored, Now: n.cfg.Now, Log: n.cfg.Log}
 	n.fetchGenesis = n.syncer.FetchGenesis
 	n.peers, err = newPeers(n)
@@ -224,24 +231,31 @@ func asCloser(c io.Closer) func() error { return c.Close }
 // loadChunk is how many topics are read while those before are taken up.
 const loadChunk = 1024
 
+// storedTopic is a topic as it was read, with its heads hash.
+type storedTopic struct {
+	types.TopicInfo
+	hash types.Hash
+}
+
 // loadTopics takes up the topics in the store, while the next ones are read.
 func (n *Node) loadTopics() error {
 	adopted, err := n.adoptedTopics()
 	if err != nil {
 		return fmt.Errorf("load topics: %w", err)
 	}
-	chunks := make(chan []types.TopicInfo, 1)
+	chunks := make(chan []storedTopic, 1)
 	var reading errgroup.Group
 	reading.Go(func() error {
 		defer close(chunks)
-		chunk := make([]types.TopicInfo, 0, loadChunk)
+		chunk := make([]storedTopic, 0, loadChunk)
 		for info, err := range n.store.Topics() {
 			if err != nil {
 				return fmt.Errorf("load topics: %w", err)
 			}
-			if chunk = append(chunk, info); len(chunk) == loadChunk {
+			chunk = append(chunk, storedTopic{info, crdt.HeadsHash(info.Heads)})
+			if len(chunk) == loadChunk {
 				chunks <- chunk
-				chunk = make([]types.TopicInfo, 0, loadChunk)
+				chunk = make([]storedTopic, 0, loadChunk)
 			}
 		}
 		chunks <- chunk
@@ -249,8 +263,8 @@ func (n *Node) loadTopics() error {
 	})
 	var all []*Topic
 	for chunk := range chunks {
-		for _, info := range chunk {
-			all = append(all, n.loadTopic(info, adopted[info.Genesis.ID()]))
+		for _, s := range chunk {
+			all = append(all, n.loadTopic(s, adopted[s.Genesis.ID()]))
 		}
 	}
 	n.topics.fill(all)
@@ -258,13 +272,13 @@ func (n *Node) loadTopics() error {
 }
 
 // loadTopic takes up a topic in the store. It stays dormant.
-func (n *Node) loadTopic(info types.TopicInfo, adopted bool) *Topic {
-	t := n.newTopic(info.Genesis)
-	t.stood(info)
-	t.joined.Store(info.Joined)
+func (n *Node) loadTopic(s storedTopic, adopted bool) *Topic {
+	t := n.newTopic(s.Genesis)
+	t.stood(s.TopicInfo)
+	t.joined.Store(s.Joined)
 	t.setAdopted(adopted)
-	if info.Joined {
-		n.syncer.Add(t.id, crdt.HeadsHash(info.Heads))
+	if s.Joined {
+		n.syncer.Add(t.id, s.hash)
 		n.advertise(t)
 	}
 	return t

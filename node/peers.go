@@ -372,6 +372,7 @@ type PeerInfo struct {
 	Latency   time.Duration // round trip; 0 while it is unknown
 	Topics    int           // topics that both replicate, as far as is known
 	Offence   Offender      // what it did that no correct peer does; its Count is 0: nothing
+	Score     float64       // with gossip: 0, or less for offences of the last minutes; nothing is read below -400
 }
 
 // Peers returns the connected peers, by id.
@@ -388,6 +389,7 @@ func (n *Node) Peers() []PeerInfo {
 			Latency: n.host.Peerstore().LatencyEWMA(id),
 			Topics:  shared[types.PeerID(id)],
 			Offence: offences[types.PeerID(id)],
+			Score:   n.scores.of(id),
 		}
 		for i, c := range n.host.Network().ConnsToPeer(id) {
 			if i == 0 {

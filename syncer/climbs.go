@@ -12,7 +12,7 @@ import (
 type need uint8
 
 const (
-	needOne need = iota + 1 // the providers: one more replica to sync with
+	needOne need = iota + 1 // the providers: one more replica to sync with; beyond them for a blank copy
 	needAll                 // to the top: something is missing and nobody gives it
 )
 
@@ -91,7 +91,7 @@ func (c *climbs) remove(t *topic) {
 // due before. The caller holds s.mu.
 func (s *Syncer) climbAt(t *topic, when time.Time, need need) {
 	l := &t.ladder
-	if t.removed || s.meet == nil || need == needOne && s.find == nil {
+	if t.removed || s.meet == nil || need == needOne && s.find == nil && !t.blank() {
 		return
 	}
 	if need == needAll {
@@ -107,11 +107,14 @@ func (s *Syncer) climbAt(t *topic, when time.Time, need need) {
 	case l.need == 0:
 		l.need, l.due = need, at(when)
 		heap.Push(&s.climbs, t)
-	case at(when) < l.due:
-		l.need, l.due = max(l.need, need), at(when)
+	case need > l.need: // the other one is part of it, or can wait for it
+		l.need, l.due, l.again = need, at(when), 0
 		heap.Fix(&s.climbs, int(l.index))
-	case need > l.need: // the other one can wait for it
-		l.need, l.due = need, at(when)
+	case at(when) < l.due: // a lookup does not shorten the back-off of a climb to the top
+		if need < l.need {
+			l.need, l.again = need, l.need
+		}
+		l.due = at(when)
 		heap.Fix(&s.climbs, int(l.index))
 	}
 	s.arm(l.due.time())
@@ -190,6 +193,10 @@ func (t *topic) holders() int {
 	}
 	return n
 }
+
+// blank reports whether nothing was ever integrated here, and no replica is
+// connected that something could come from. The caller holds Syncer.mu.
+func (t *topic) blank() bool { return t.heads == trie.EmptyRoot && t.holders() == 0 }
 
 // lookupGap is the time from one lookup of a topic's providers to the next: with
 // few replicas soon, but less and less so if there are no more, and sooner if

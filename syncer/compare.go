@@ -329,12 +329,9 @@ func (s *Syncer) note(p types.PeerID, topic types.TopicID, err error) {
 		s.log.Debug("sync stream failed", "peer", p, "topic", topic, "err", err)
 		return
 	}
-	s.mu.Lock()
 	level := slog.LevelDebug // of all but the first: a stranger must not fill the log
-	if s.offences[p] == nil {
+	if s.offences.add(p, topic, o.reason, 1, time.Now()) {
 		level = slog.LevelWarn
 	}
-	s.offences.add(p, topic, o.reason, time.Now())
-	s.mu.Unlock()
 	s.log.Log(s.ctx, level, "peer broke the protocol", "peer", p, "topic", topic, "reason", o.reason)
 }

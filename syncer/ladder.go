@@ -59,38 +59,73 @@ func rungNames(rungs []Rung) string {
 // errNotHeld is what a peer says that does not have the topic.
 var errNotHeld = errors.New("does not have the topic")
 
+// rungProviders is the name of the rung that a lookup begins with.
+const rungProviders = "providers"
+
 // rung is how to find the peers of one step.
 type rung struct {
 	name string
 	find func(context.Context, types.TopicID) ([]corepeer.AddrInfo, error)
+	// needed is asked before the step, and may block; nil: always.
+	needed func(context.Context) bool
 }
 
 // rungs returns the steps of a climb beyond the connected peers.
-func (s *Syncer) rungs(need need) []rung {
+func (s *Syncer) rungs() []rung {
 	if s.meet == nil { // a test without a network
 		return nil
 	}
 	var list []rung
 	if s.find != nil {
-		list = append(list, rung{"providers", s.find.Providers})
+		list = append(list, rung{name: rungProviders, find: s.find.Providers})
 	}
-	if need == needOne {
-		return list
-	}
-	list = append(list, rung{"flood", s.flood})
+	list = append(list, rung{name: "flood", find: s.flood})
 	if s.find != nil {
-		list = append(list, rung{"archives", func(ctx context.Context, _ types.TopicID) ([]corepeer.AddrInfo, error) {
+		list = append(list, rung{name: "archives", find: func(ctx context.Context, _ types.TopicID) ([]corepeer.AddrInfo, error) {
 			return s.find.Archives(ctx)
 		}})
 	}
 	return list
 }
 
+// rungsFor returns the steps of a climb for t. A lookup goes beyond the
+// providers only for a copy that is still blank when those connected have had
+// the time to answer.
+func (s *Syncer) rungsFor(t *topic, need need) []rung {
+	list := s.rungs()
+	if need == needAll {
+		return list
+	}
+	for i := range list {
+		if list[i].name != rungProviders {
+			list[i].needed = func(ctx context.Context) bool { return s.staysBlank(ctx, t) }
+		}
+	}
+	return list
+}
+
+// staysBlank reports whether t is blank, and still is a little later.
+func (s *Syncer) staysBlank(ctx context.Context, t *topic) bool {
+	for _, wait := range []time.Duration{0, s.iv.Compare} {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		s.mu.Lock()
+		blank := t.blank() && !t.removed
+		s.mu.Unlock()
+		if !blank || ctx.Err() != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // climbed is how a climb ended.
 type climbed struct {
 	helped bool   // a peer that was not connected before
 	report []Rung // what all of them said, unless somebody helped
-	failed bool   // a search could not be made, or not to its end
+	failed bool   // the providers could not be looked up, or not to the end
 }
 
 // climb goes up the rungs until try accepts a peer that was not connected
@@ -103,9 +138,12 @@ func (s *Syncer) climb(ctx context.Context, topic types.TopicID, rungs []rung, t
 	known[types.PeerID(s.self().ID)] = true
 	var end climbed
 	for _, step := range rungs {
+		if step.needed != nil && !step.needed(ctx) {
+			break
+		}
 		r := Rung{Name: step.name}
 		found, err := step.find(ctx, topic)
-		end.failed = end.failed || err != nil
+		end.failed = end.failed || err != nil && step.name == rungProviders
 		rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] })
 		for _, info := range found {
 			id := types.PeerID(info.ID)
@@ -158,7 +196,7 @@ func (s *Syncer) runClimb(t *topic, need need) {
 	parked := err == nil && h.Paused
 	var end climbed
 	if !parked {
-		end = s.climb(ctx, t.id, s.rungs(need), func(ctx context.Context, p *peer) error { return s.syncWith(ctx, t, p) })
+		end = s.climb(ctx, t.id, s.rungsFor(t, need), func(ctx context.Context, p *peer) error { return s.syncWith(ctx, t, p) })
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,6 +206,7 @@ func (s *Syncer) runClimb(t *topic, need need) {
 		return
 	}
 	if t.ladder.parked = parked; parked {
+		need = max(need, t.ladder.again)
 		t.ladder.climbing, t.ladder.again = 0, 0
 		s.climbAt(t, time.Now().Add(jitter(s.iv.Lookup, 4)), need)
 		return
@@ -191,18 +230,17 @@ func (s *Syncer) endClimb(t *topic, need need, end climbed, now time.Time) {
 	case end.helped:
 		l.helped(t)
 		l.fruitless = 0
-	case need == needOne && end.failed: // who would be found is not known
 	case need == needOne:
-		l.fruitless = min(l.fruitless+1, maxCounted)
+		if !end.failed { // else who would be found is not known
+			l.fruitless = min(l.fruitless+1, maxCounted)
+		}
+		if t.blank() {
+			s.noteRungs(t, end, now)
+		}
 	case s.needs(t) == needAll:
 		l.failures = min(l.failures+1, maxCounted)
 		l.stalled = true
-		if t.trouble == nil {
-			t.trouble = new(trouble)
-		}
-		report := append([]Rung{s.connectedRung(t)}, end.report...)
-		t.trouble.rungs, t.trouble.climbed = report, now
-		s.log.Debug("fetch ladder climbed in vain", "topic", t.id, "rungs", rungsText(report))
+		s.noteRungs(t, end, now)
 		l.notBefore = at(now.Add(s.backoff(int(l.failures))))
 		again = needAll
 	}
@@ -214,6 +252,16 @@ func (s *Syncer) endClimb(t *topic, need need, end climbed, now time.Time) {
 		s.lookSoon(t, now, 0)
 	}
 	s.climbAt(t, now.Add(s.lookupGap(t, now)), needOne)
+}
+
+// noteRungs keeps what was tried in vain, for status. The caller holds s.mu.
+func (s *Syncer) noteRungs(t *topic, end climbed, now time.Time) {
+	if t.trouble == nil {
+		t.trouble = new(trouble)
+	}
+	report := append([]Rung{s.connectedRung(t)}, end.report...)
+	t.trouble.rungs, t.trouble.climbed = report, now
+	s.log.Debug("fetch ladder climbed in vain", "topic", t.id, "rungs", rungsText(report))
 }
 
 // helped notes that somebody gave what was missing.

@@ -51,8 +51,7 @@ const (
 	maxAddr    = 256
 	// maxReason is the length in bytes to which an error's text is cut.
 	maxReason = 200
-	// maxTopics bounds the leaves that a client reads of a peer's digest or
-	// changes.
+	// maxTopics bounds the leaves that a client reads of a peer's digest.
 	maxTopics = 1 << 20
 )
 
@@ -73,7 +72,8 @@ const (
 	// which they are listed, in place of the hashes below it: they save a round
 	// trip or two for some kilobytes.
 	leavesAtOnce = 64
-	// maxChanges bounds the topics whose last change has a number remembered.
+	// maxChanges bounds the topics whose last change has a number remembered, and
+	// so those that an answer to Changes lists.
 	maxChanges = 16 << 10
 	// visitBudget is the number of events that a server reads to answer
 	// Ancestors, those it does not send included. Beyond it a Pull costs less

@@ -102,7 +102,7 @@ func newSyncer(c Config) *Syncer {
 		walks:     make(chan struct{}, maxWalks),
 		changes:   newChanges(),
 		peers:     make(map[types.PeerID]*peer),
-		offences:  make(offences),
+		offences:  offences{all: make(map[types.PeerID]*offender)},
 		watchers:  make(map[types.TopicID]chan struct{}),
 	}
 }

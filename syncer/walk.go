@@ -62,7 +62,7 @@ func (w *walk) changes(since change) (change, error) {
 	if err := w.c.send(since.message()); err != nil {
 		return change{}, err
 	}
-	for {
+	for listed := 0; ; {
 		m, err := w.c.next()
 		if err != nil {
 			return change{}, err
@@ -83,6 +83,9 @@ func (w *walk) changes(since change) (change, error) {
 		}
 		if m.GetMore() && len(leaves) == 0 {
 			return change{}, offencef("answer to Changes does not advance")
+		}
+		if listed += len(leaves); listed > maxChanges {
+			return change{}, offencef("more than %d changes", maxChanges)
 		}
 		if err := w.take(leaves); err != nil {
 			return change{}, err

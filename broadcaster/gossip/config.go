@@ -10,6 +10,7 @@ import (
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/cairn-p2p/cairn/broadcaster"
 	"github.com/cairn-p2p/cairn/types"
@@ -56,6 +57,14 @@ type Config struct {
 	// Tracer, when not nil, is told of what gossipsub does, for metrics. Its
 	// methods must not block.
 	Tracer pubsub.RawTracer
+	// Rejected, when not nil, is told of each message for which the neighbour
+	// that sent it is blamed, with its topic, which is undefined where the
+	// message does not say. It must not block.
+	Rejected func(from peer.ID, topic types.TopicID, why Reason)
+	// Offended, when not nil, returns how many offences that gossip does not see
+	// a neighbour has to its name. They lower its score as rejected messages do.
+	// It is called often, and must not block.
+	Offended func(peer.ID) float64
 	// Scores, when not nil, is given each neighbour's score every second.
 	Scores pubsub.PeerScoreInspectFn
 }
@@ -77,6 +86,12 @@ func (c *Config) complete() error {
 	}
 	if c.VerifyRate == 0 {
 		c.VerifyRate = defaultVerifyRate
+	}
+	if c.Rejected == nil {
+		c.Rejected = func(peer.ID, types.TopicID, Reason) {}
+	}
+	if c.Offended == nil {
+		c.Offended = func(peer.ID) float64 { return 0 }
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

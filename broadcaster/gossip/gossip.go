@@ -64,6 +64,7 @@ func Open(ctx context.Context, cfg Config) (*Broadcaster, error) {
 		geneses:  geneses,
 
 		unsupported: cfg.Unsupported,
+		rejected:    cfg.Rejected,
 	}
 	b.sender = &sender{
 		key:      cfg.Key,
@@ -107,7 +108,7 @@ func (b *Broadcaster) join(cfg *Config) error {
 }
 
 func (b *Broadcaster) options(cfg *Config, names []string) []pubsub.Option {
-	params, thresholds := scoreParams(names)
+	params, thresholds := scoreParams(names, cfg.Offended)
 	opts := []pubsub.Option{
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),

@@ -8,7 +8,7 @@ import (
 )
 
 // A neighbour's score is minus the square of its rejected messages in each
-// shard, which fade within minutes. An honest node sends none, ever: it checks
+// shard, and of its offences elsewhere, which fade within minutes. An honest node sends none, ever: it checks
 // what it forwards. So little is needed to be sure, and the thresholds leave
 // room for a restart with a bug fixed. Deliveries earn nothing: a node with
 // nothing to say is as good as any.
@@ -35,11 +35,12 @@ const (
 	decayToZero   = 0.01
 )
 
-func scoreParams(topics []string) (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
+func scoreParams(topics []string, offended func(peer.ID) float64) (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
 	p := &pubsub.PeerScoreParams{
 		SkipAtomicValidation:      true,
 		Topics:                    make(map[string]*pubsub.TopicScoreParams, len(topics)),
-		AppSpecificScore:          func(peer.ID) float64 { return 0 },
+		AppSpecificScore:          func(p peer.ID) float64 { n := offended(p); return invalidWeight * n * n },
+		AppSpecificWeight:         1,
 		BehaviourPenaltyWeight:    behaviourWeight,
 		BehaviourPenaltyThreshold: behaviourThreshold,
 		BehaviourPenaltyDecay:     pubsub.ScoreParameterDecay(behaviourFade),

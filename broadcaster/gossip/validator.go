@@ -31,6 +31,7 @@ type validator struct {
 	log    *slog.Logger
 
 	unsupported func(types.TopicID, *types.UnsupportedError) // nil: nobody is told
+	rejected    func(from peer.ID, topic types.TopicID, why Reason)
 
 	counters *counters
 	budgets  *budgets
@@ -60,21 +61,26 @@ func (in *inbound) key() numberKey {
 // while witnesses are checked.
 func (v *validator) validate(ctx context.Context, shard uint64, from peer.ID, data []byte) pubsub.ValidationResult {
 	v.counters.received.Add(1)
-	err := v.judge(ctx, shard, from, data)
+	in := &inbound{from: from, at: time.Now()}
+	err := v.judge(ctx, shard, in, data)
 	if err == nil {
 		v.counters.forwarded.Add(1)
 		return pubsub.ValidationAccept
 	}
 	v.counters.refused[err.reason].Add(1)
 	if err.reason.Rejected() {
+		var topic types.TopicID
+		if in.message != nil {
+			topic = in.topic
+		}
+		v.rejected(from, topic, err.reason)
 		v.log.DebugContext(ctx, "gossip message rejected", "from", from, "shard", shard, "error", err)
 	}
 	return err.result()
 }
 
-func (v *validator) judge(ctx context.Context, shard uint64, from peer.ID, data []byte) *refusal {
-	in := &inbound{from: from, at: time.Now()}
-	if !v.budgets.takeBytes(from, len(data), in.at) {
+func (v *validator) judge(ctx context.Context, shard uint64, in *inbound, data []byte) *refusal {
+	if !v.budgets.takeBytes(in.from, len(data), in.at) {
 		return refuse(OverBudget, nil)
 	}
 	var err error

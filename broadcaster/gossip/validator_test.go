@@ -46,7 +46,7 @@ func newTestValidator(t testing.TB, local broadcaster.Local) *validator {
 func judge(t testing.TB, v *validator, g *types.Genesis, data []byte, want Reason) {
 	t.Helper()
 	got := accepted
-	if r := v.judge(t.Context(), types.Shard(g.ID(), testShards), "neighbour", data); r != nil {
+	if r := v.judge(t.Context(), types.Shard(g.ID(), testShards), &inbound{from: "neighbour", at: time.Now()}, data); r != nil {
 		got = r.reason
 		if want != got {
 			t.Log(r)

@@ -1,0 +1,357 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/metrics"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+
+	"github.com/cairn-p2p/cairn/e2e/hostile"
+	"github.com/cairn-p2p/cairn/node"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// What a hostile peer may cost. The heap is that of the whole process, which
+// the hostile peers are part of.
+const (
+	// maxStreams is what syncer.Limits lets one peer have at a time.
+	maxStreams = 8
+	// maxAdopted is the number of topics that nobody asked for that a node of a
+	// scenario takes up, where they are what it is about.
+	maxAdopted = 20
+	// maxHeapGrowth is what the process may hold more than before an attack, for
+	// each node: what waits for links (8 MiB a topic, and twice that where it
+	// is decoded and indexed), an inbox of 8 MiB, five batches of 1 MiB in a
+	// pipeline, 8 streams with a frame of 1 MiB each way, and as much again for
+	// what the collector has not seen yet.
+	maxHeapGrowth = 96 << 20
+	// maxHeapPerEvent comes on top for each event of an attack that is as it
+	// should be, on each node: the hostile peer has it in memory, and so do the
+	// nodes those that are heads.
+	maxHeapPerEvent = 4 << 10
+)
+
+// aftermath is how long after an attack something may wait for links that never
+// come: a minute, and as much again.
+const aftermath = 2 * time.Minute
+
+// assault is a byzantine fault in force.
+type assault struct {
+	fault     Fault
+	attack    *hostile.Attack
+	victims   []int
+	lives     []*life              // of the victims, when it began
+	connected map[[2]int]bool      // honest nodes, when it began
+	opened    map[types.PeerID]int // their ids
+}
+
+// AttackResult is what a byzantine fault showed.
+type AttackResult struct {
+	Behaviour string `json:"behaviour"`
+	Peers     int    `json:"peers"`   // identities that took part
+	Victims   int    `json:"victims"` // nodes that they were connected to
+	Proof     string `json:"proof"`   // what a node can hold against it
+	Named     int    `json:"named"`   // victims whose status names one of them
+	Done      int    `json:"done"`    // events or messages sent, streams opened, requests answered
+	Streams   int    `json:"streams"` // that one victim served to one peer at a time, at most
+}
+
+// needs returns what the scenario's attacks need of the nodes.
+func (s *Scenario) needs() (dht, adopts bool) {
+	for _, f := range s.Faults {
+		if b, ok := hostile.Named(f.Behaviour); ok {
+			dht, adopts = dht || b.DHT, adopts || b.Adopts
+		}
+	}
+	return dht, adopts
+}
+
+// attack lets hostile peers join.
+func (r *run) attack(ctx context.Context, number int, f Fault, nodes []int) error {
+	a := &assault{fault: f, victims: nodes, connected: map[[2]int]bool{}, opened: map[types.PeerID]int{}}
+	cfg := hostile.Config{
+		Behaviour: f.Behaviour, Count: f.Count, Network: simNetwork, Seed: r.s.Seed + uint64(number),
+		Host: r.nextHost,
+	}
+	for k := range r.s.Topics {
+		g, err := types.NewOpen(simTopic(k))
+		if err != nil {
+			return err
+		}
+		cfg.Topics = append(cfg.Topics, g)
+	}
+	for _, i := range nodes {
+		l := r.hosts[i].living()
+		a.lives = append(a.lives, l)
+		if l != nil {
+			cfg.Victims = append(cfg.Victims, r.hosts[i].addr)
+		}
+	}
+	for _, h := range r.hosts {
+		if l := h.living(); l != nil {
+			a.opened[l.here().ID()] = h.index
+		}
+	}
+	a.connected = r.connections(a.opened)
+	var err error
+	a.attack, err = hostile.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	r.assaults, r.underAttack = append(r.assaults, a), true
+	return nil
+}
+
+// nextHost returns where the next hostile peer listens.
+func (r *run) nextHost(int) (string, []libp2p.Option) {
+	r.strangers++
+	return r.net.place(len(r.hosts) + r.strangers - 1)
+}
+
+// here is the node of a life in this process: hostile peers meet no others.
+func (l *life) here() *node.Node { return l.node.(local).Node }
+
+// connections returns which of the nodes with these ids are connected, the lower
+// index first.
+func (r *run) connections(ids map[types.PeerID]int) map[[2]int]bool {
+	connected := map[[2]int]bool{}
+	for _, h := range r.hosts {
+		l := h.living()
+		if l == nil {
+			continue
+		}
+		for _, p := range l.here().Peers() {
+			if other, ok := ids[p.ID]; ok {
+				connected[[2]int{min(h.index, other), max(h.index, other)}] = true
+			}
+		}
+	}
+	return connected
+}
+
+// endAttacks ends those of a fault, or all with a negative number.
+func (r *run) endAttacks(f *Fault) error {
+	var err error
+	for _, a := range r.assaults {
+		if f == nil || a.fault.At == f.At && a.fault.Behaviour == f.Behaviour {
+			err = errors.Join(err, a.attack.Close())
+		}
+	}
+	return err
+}
+
+// endure judges the attacks, ends them, and waits until the nodes have got over
+// them.
+func (r *run) endure(ctx context.Context, result *Result, growth func() uint64) error {
+	if len(r.assaults) == 0 {
+		return nil
+	}
+	if err := r.judge(ctx, result); err != nil {
+		return err
+	}
+	result.Growth = growth()
+	if limit := r.heapCap(); result.Growth > limit {
+		result.Wrong = append(result.Wrong, fmt.Sprintf("the heap grew by %d bytes, at most %d may be", result.Growth, limit))
+	}
+	if err := r.endAttacks(nil); err != nil {
+		return err
+	}
+	r.underAttack = false
+	if late := r.converge(ctx, aftermath); late != nil {
+		result.Wrong = append(result.Wrong, "after the attacks: "+late.Error())
+	}
+	return ctx.Err()
+}
+
+// judge holds what the attacks led to to what they may, while they still go on.
+func (r *run) judge(ctx context.Context, result *Result) error {
+	for _, a := range r.assaults {
+		of, err := r.judgeOne(ctx, a, result)
+		if err != nil {
+			return err
+		}
+		result.Attacks = append(result.Attacks, of)
+	}
+	return nil
+}
+
+func (r *run) judgeOne(ctx context.Context, a *assault, result *Result) (AttackResult, error) {
+	how, ids := a.attack.Behaviour(), a.attack.IDs()
+	of := AttackResult{
+		Behaviour: how.Name, Peers: len(ids), Victims: len(a.victims), Proof: how.Proof.String(),
+		Done: a.attack.Done(), Streams: a.attack.Streams(),
+	}
+	wrong := func(format string, args ...any) {
+		result.Wrong = append(result.Wrong, how.Name+": "+fmt.Sprintf(format, args...))
+	}
+	for k, i := range a.victims {
+		l := r.hosts[i].living()
+		if l == nil || l != a.lives[k] {
+			continue // it forgets with its life
+		}
+		named, low, err := accuses(ctx, l, how.Proof, ids)
+		if err != nil {
+			return of, fmt.Errorf("node %d: %w", i, err)
+		}
+		if named {
+			of.Named++
+		}
+		if how.Proof != hostile.Nothing && !named {
+			wrong("node %d does not name the peer", i)
+		}
+		if how.Proof == hostile.Offence && named && !low {
+			wrong("node %d names the peer, and its score is not below 0", i)
+		}
+	}
+	for _, h := range r.hosts {
+		if l := h.living(); l != nil {
+			for _, o := range offenders(ctx, l) {
+				if !slices.Contains(ids, o.Peer) && a.opened[o.Peer] > 0 {
+					wrong("%s accuses node %d: %s", h.name, a.opened[o.Peer], o.Reason)
+				}
+			}
+		}
+	}
+	now := r.connections(a.opened)
+	for pair := range a.connected {
+		if !now[pair] && r.onlyAttacks() {
+			wrong("nodes %d and %d are not connected any more", pair[0], pair[1])
+		}
+	}
+	if of.Streams > maxStreams {
+		wrong("%d streams were served to one peer, at most %d may be", of.Streams, maxStreams)
+	}
+	if n, most := r.adopted(); n > most {
+		wrong("a node holds %d topics, at most %d may be", n, most)
+	}
+	return of, nil
+}
+
+// accuses reports whether a node says of one of the peers what can be proved, and
+// whether its score is below that of one who did nothing.
+func accuses(ctx context.Context, l *life, proof hostile.Proof, ids []types.PeerID) (named, low bool, err error) {
+	for _, t := range l.topics {
+		s, err := t.(*node.Topic).Status(ctx)
+		if err != nil {
+			return false, false, err
+		}
+		named = named || slices.ContainsFunc(s.Offenders, func(o node.Offender) bool { return slices.Contains(ids, o.Peer) })
+		if proof != hostile.Unproven {
+			continue
+		}
+		named = slices.ContainsFunc(s.Missing, func(m node.Missing) bool {
+			return slices.ContainsFunc(m.Asked, func(a node.Answer) bool { return slices.Contains(ids, a.Peer) })
+		})
+		if named {
+			break
+		}
+	}
+	for _, p := range l.here().Peers() {
+		low = low || slices.Contains(ids, p.ID) && p.Score < 0
+	}
+	return named, low, nil
+}
+
+func offenders(ctx context.Context, l *life) []node.Offender {
+	var all []node.Offender
+	for _, t := range l.topics {
+		if s, err := t.(*node.Topic).Status(ctx); err == nil {
+			all = append(all, s.Offenders...)
+		}
+	}
+	return all
+}
+
+// onlyAttacks reports whether nothing else than hostile peers can have parted
+// nodes.
+func (r *run) onlyAttacks() bool {
+	return !slices.ContainsFunc(r.s.Faults, func(f Fault) bool { return f.Kind != Byzantine })
+}
+
+// adopted returns how many topics the node with most holds, and how many it may.
+func (r *run) adopted() (most, limit int) {
+	for _, h := range r.hosts {
+		if l := h.living(); l != nil {
+			most = max(most, len(l.here().Topics()))
+		}
+	}
+	return most, r.s.Topics + maxAdopted
+}
+
+// expected returns how many events of a topic hostile peers serve that must be
+// integrated.
+func (r *run) expected(topic types.TopicID) int {
+	n := 0
+	for _, a := range r.assaults {
+		n += a.attack.Events(topic)
+	}
+	return n
+}
+
+// checkLogs holds delivery logs to be without what was forged.
+func (r *run) checkLogs(replicas []Replica) []string {
+	var wrong []string
+	for _, a := range r.assaults {
+		for _, replica := range replicas {
+			for n, e := range replica.Log {
+				if a.attack.Banned(e) {
+					wrong = append(wrong, fmt.Sprintf("%s: %s: event %s was integrated as number %d", replica.Node, a.fault.Behaviour, e.CID, n+1))
+					break
+				}
+			}
+		}
+	}
+	return wrong
+}
+
+// heapEvery is how often the heap is looked at while attacks are due.
+const heapEvery = 50 * time.Millisecond
+
+// watchHeap notes by how much the heap grows until stop is called, which returns
+// that, and may be called again. Without an attack it looks at nothing.
+func (r *run) watchHeap(ctx context.Context) (stop func() uint64) {
+	if !slices.ContainsFunc(r.s.Faults, func(f Fault) bool { return f.Kind == Byzantine }) {
+		return func() uint64 { return 0 }
+	}
+	runtime.GC()
+	before := liveHeap()
+	ctx, cancel := context.WithCancel(ctx)
+	var peak uint64
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for sleep(ctx, heapEvery) {
+			peak = max(peak, liveHeap())
+		}
+		runtime.GC()
+		peak = max(peak, liveHeap())
+	})
+	return func() uint64 {
+		cancel()
+		watching.Wait()
+		return max(peak, before) - before
+	}
+}
+
+// liveHeap returns the bytes that the last collection found in use.
+func liveHeap() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// heapCap is by how much the heap may grow.
+func (r *run) heapCap() uint64 {
+	events := 0
+	for k := range r.s.Topics {
+		if g, err := types.NewOpen(simTopic(k)); err == nil {
+			events += r.expected(g.ID())
+		}
+	}
+	return uint64(r.s.Nodes) * (maxHeapGrowth + uint64(events)*maxHeapPerEvent)
+}
