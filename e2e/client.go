@@ -120,7 +120,7 @@ func (c client) join(ctx context.Context, name string) (topic, error) {
 	}
 	id, err := types.ParseCID(got.Topic.ID)
 	if err != nil {
-		return nil, fmt.Errorf("JoinTopic: %w", err)
+		return nil, fmt.Errorf("join topic: %w", err)
 	}
 	return &distant{c, id, name}, nil
 }
@@ -142,11 +142,11 @@ func (d *distant) Append(ctx context.Context, payload []byte, tags ...string) (*
 		return nil, err
 	}
 	if len(got.CIDs) != 1 {
-		return nil, fmt.Errorf("Publish: %d CIDs for one event", len(got.CIDs))
+		return nil, fmt.Errorf("publish: %d CIDs for one event", len(got.CIDs))
 	}
 	id, err := types.ParseCID(got.CIDs[0])
 	if err != nil {
-		return nil, fmt.Errorf("Publish: %w", err)
+		return nil, fmt.Errorf("publish: %w", err)
 	}
 	return &types.Event{Body: types.Body{Topic: d.id}, CID: id}, nil
 }
@@ -181,7 +181,7 @@ func (d *distant) status(ctx context.Context) (node.Status, error) {
 	s := node.Status{State: got.Status.State, Reason: got.Status.Reason, Events: got.Status.Events, Pending: got.Status.Pending}
 	hash, err := hex.DecodeString(got.Status.HeadsHash)
 	if err != nil || len(hash) != len(s.HeadsHash) {
-		return s, fmt.Errorf("GetTopicStatus: %q is no heads hash", got.Status.HeadsHash)
+		return s, fmt.Errorf("topic status: %q is no heads hash", got.Status.HeadsHash)
 	}
 	copy(s.HeadsHash[:], hash)
 	return s, nil

@@ -37,7 +37,7 @@ func (s *Syncer) genesisUp(ctx context.Context, topic types.TopicID, said []Answ
 	var unsupported error
 	climbing, cancel := context.WithTimeout(ctx, s.iv.Climb)
 	defer cancel()
-	end := s.climb(climbing, topic, s.rungs(), func(ctx context.Context, p *peer) error {
+	end := s.climb(climbing, topic, s.rungs(needAll), func(ctx context.Context, p *peer) error {
 		var err error
 		if g, err = s.askGenesis(ctx, p, topic); errors.Is(err, types.ErrUnsupported) {
 			unsupported = err

@@ -3,6 +3,7 @@ package syncer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/cairn-p2p/cairn/syncer"
 	"github.com/cairn-p2p/cairn/syncer/pb"
 	"github.com/cairn-p2p/cairn/syncer/syncertest"
+	"github.com/cairn-p2p/cairn/trie"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -118,6 +120,8 @@ func wildWith(t *testing.T, n int, iv syncer.Intervals, f syncer.Finder, reachab
 	return c, net
 }
 
+func isLocate(m *pb.Request) bool { return m.GetLocate() != nil }
+
 // TestProviders: a node that joins a topic finds a replica it is not connected to,
 // by way of a provider record.
 func TestProviders(t *testing.T) {
@@ -200,7 +204,7 @@ func TestJoinedAlone(t *testing.T) {
 		after(time.Second)
 		net.sent()
 		c.Join(0)
-		floods := func() int { return count(net.sent(), func(m *pb.Request) bool { return m.GetLocate() != nil }) }
+		floods := func() int { return count(net.sent(), isLocate) }
 		after(10 * time.Second)
 		st, err := c.Syncers()[0].Status(c.Topic)
 		const want = "none of 1 connected peer has the topic; tried connected peers, providers, flood and archives"
@@ -223,18 +227,106 @@ func TestJoinedAlone(t *testing.T) {
 	})
 }
 
-// TestJoinedWithAReplica: nobody is asked for a topic that a connected peer has.
+// TestJoinedWithAReplica: nobody else is asked for a topic of which a connected
+// peer has events.
 func TestJoinedWithAReplica(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, net, _ := wild(t, 3, syncer.Intervals{}, nil)
 		c.Connects(0, 1, 2)
-		c.Join(1) // an empty copy is one, too
+		c.Join(1)
+		c.Locals[1].Append(c.Topic, 1, 16)
 		after(time.Minute)
 		net.sent()
 		c.Join(0)
 		after(24 * time.Hour)
-		if n := count(net.sent(), func(m *pb.Request) bool { return m.GetLocate() != nil }); n > 0 {
+		if n := count(net.sent(), isLocate); n > 0 {
 			t.Errorf("%d Locate requests for a topic with a connected replica", n)
+		}
+	})
+}
+
+// TestEmptyReplicas: others who joined the topic and hold nothing of it, connected,
+// found as providers, and on the way, do not hide the one that holds it.
+func TestEmptyReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, f := wild(t, 6, syncer.Intervals{}, nil)
+		// 0 joins; 1 is connected to it, 2 a provider, 3 on the way to 5, all empty;
+		// 4 relays.
+		c.Join(5)
+		c.Locals[5].Append(c.Topic, 10, 16)
+		for _, i := range []int{1, 2, 3} {
+			c.Join(i)
+		}
+		c.Connect(0, 1)
+		c.Connects(0, 3, 4)
+		after(time.Minute)
+		f.set(func() { f.providers = []types.PeerID{c.Locals[2].ID()} })
+		c.Connect(4, 5)
+		c.Join(0)
+		after(10 * time.Second)
+		if c.Hash(0) != c.Hash(5) {
+			st, err := c.Syncers()[0].Status(c.Topic)
+			t.Errorf("not found: %s (%s), %v", st.State, st.Reason, err)
+		}
+	})
+}
+
+// TestBlankTopicsHoldNothingUp: with a thousand topics joined of which nobody has
+// anything, a topic of which gossip shows something is found in seconds, and the
+// searches for the others are paced.
+func TestBlankTopicsHoldNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net, _ := wild(t, 3, syncer.Intervals{}, nil)
+		c.Join(2)
+		c.Locals[2].Append(c.Topic, 10, 16)
+		c.Join(0)
+		c.Locals[0].Append(c.Topic, 1, 16) // else it would look for it by itself
+		c.Connects(0, 1, 2)
+		after(time.Second)
+		if c.Hash(0) == c.Hash(2) {
+			t.Fatal("equal without having met")
+		}
+		for i := range 1000 {
+			g, err := types.NewOpen(fmt.Sprintf("blank %d", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Locals[0].Join(g)
+			net.list[0].Add(g.ID(), trie.EmptyRoot)
+		}
+		after(2 * time.Second)
+		net.sent()
+		c.Syncers()[0].Sync(c.Topic, c.Locals[1].ID()) // gossip by way of the relay
+		after(5 * time.Second)
+		if c.Hash(0) != c.Hash(2) {
+			t.Error("not found within 5 s")
+		}
+		after(5 * time.Minute)
+		own := 0
+		for _, r := range net.sent() {
+			if q := r.m.GetLocate(); q != nil && r.from == c.Locals[0].ID() {
+				own++
+			}
+		}
+		if own < 100 || own > 400 { // to two peers, one every two seconds
+			t.Errorf("%d Locate requests of 1,000 blank topics in five minutes, want about 300", own)
+		}
+	})
+}
+
+// TestFloodWithNobody: without a DHT, a topic joined before there is any peer to ask
+// is searched for again soon.
+func TestFloodWithNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := wildWith(t, 3, syncer.Intervals{}, nil, func(int) bool { return true })
+		c.Join(2)
+		c.Locals[2].Append(c.Topic, 10, 16)
+		c.Join(0)
+		after(5 * time.Minute)
+		c.Connects(0, 1, 2)
+		after(11 * time.Minute)
+		if c.Hash(0) != c.Hash(2) {
+			t.Error("not found within 11 minutes")
 		}
 	})
 }
@@ -326,7 +418,7 @@ func TestLookupLeavesBackOff(t *testing.T) {
 		after(time.Minute)
 		c.Syncers()[0].Sync(c.Topic, c.Locals[1].ID()) // what nobody has
 		after(time.Minute)
-		floods := func() int { return count(net.sent(), func(m *pb.Request) bool { return m.GetLocate() != nil }) }
+		floods := func() int { return count(net.sent(), isLocate) }
 		floods()
 		f.lookups()
 		f.becomeReady()
@@ -371,7 +463,7 @@ func TestOwnSearchIsNotAnswered(t *testing.T) {
 			t.Errorf("%v, want not found", err)
 		}
 		// 0 asks 1, 1 asks 2, 2 asks 0, who began it; 2 has seen it when 0 asks.
-		if n := count(net.sent(), func(m *pb.Request) bool { return m.GetLocate() != nil }); n != 4 {
+		if n := count(net.sent(), isLocate); n != 4 {
 			t.Errorf("%d Locate requests, want 4", n)
 		}
 	})
@@ -571,7 +663,7 @@ func TestResumeIsNoHint(t *testing.T) {
 		if st, err := c.Syncers()[0].Status(c.Topic); err != nil || st.State != syncer.StateAlone || f.lookups() > 0 {
 			t.Errorf("%s (%s), %v; want alone, and no lookup", st.State, st.Reason, err)
 		}
-		if n := count(net.sent(), func(m *pb.Request) bool { return m.GetLocate() != nil }); n > 0 {
+		if n := count(net.sent(), isLocate); n > 0 {
 			t.Errorf("%d Locate requests for a topic of which gossip showed nothing", n)
 		}
 		c.Join(1)
@@ -599,11 +691,11 @@ func TestGroupsMeet(t *testing.T) {
 				c.Connect(i, j)
 			}
 		}
-		c.Connect(0, 8)
-		c.Connect(4, 8)
-		after(time.Minute)
 		c.Locals[0].Append(c.Topic, 5, 16)
 		c.Locals[4].Append(c.Topic, 5, 16)
+		after(time.Minute)
+		c.Connect(0, 8)
+		c.Connect(4, 8)
 		after(3 * time.Hour) // lookups find nobody
 		if c.Hash(0) == c.Hash(4) {
 			t.Fatal("equal without having met")
@@ -669,7 +761,7 @@ func TestFloodEnds(t *testing.T) {
 		if _, err := net.list[0].FetchGenesis(t.Context(), c.Topic); !errors.Is(err, types.ErrNotFound) {
 			t.Errorf("six hops away: %v, want not found", err)
 		}
-		if n := count(net.sent(), func(m *pb.Request) bool { return m.GetLocate() != nil }); n > 12 {
+		if n := count(net.sent(), isLocate); n > 12 {
 			t.Errorf("%d Locate requests for a search, want each node to ask once", n)
 		}
 		if g, err := net.list[2].FetchGenesis(t.Context(), c.Topic); err != nil || g.ID() != c.Topic {

@@ -36,7 +36,7 @@ type TopicStatus struct {
 	Missing   []Missing    // what replicas claim and have not served, oldest first
 	Offenders []Offence    // of its replicas, and of who broke the protocol in this topic or before naming one; last first
 	LastError string       // of the last exchange that failed, until one with that peer succeeds or it goes and another does
-	Rungs     []Rung       // of the last climb of the fetch ladder, if nobody helped
+	Rungs     []Rung       // of the last climb, if nobody helped and something is missing, or nothing was ever here
 	Climbed   time.Time    // when that was; zero without Rungs
 }
 
@@ -164,7 +164,7 @@ func (t *topic) status() TopicStatus {
 		return st
 	}
 	st.LastError = t.trouble.lastError
-	if len(t.trouble.rungs) > 0 {
+	if len(t.trouble.rungs) > 0 && (t.ladder.stalled || t.blank()) {
 		st.Rungs, st.Climbed = slices.Clone(t.trouble.rungs), t.trouble.climbed
 	}
 	for c, entry := range t.trouble.claims {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/ipfs/go-cid"
 
 	"github.com/cairn-p2p/cairn/crdt"
@@ -31,6 +32,7 @@ func TestKillAtEachCall(t *testing.T) {
 	for call, name := range calls {
 		for _, persisted := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d %s fails, persisted %v", call, name, persisted), func(t *testing.T) {
+				t.Parallel()
 				l := newLife(t)
 				fired := l.faults.arm(call, persisted, errInjected)
 				l.run(func() bool { return false })
@@ -46,6 +48,7 @@ func TestKillAtEachCall(t *testing.T) {
 				continue // rehearse has seen that it leaves the disk as the last commit did
 			}
 			t.Run(fmt.Sprintf("killed at %d %s, persisted %v", call, name, persisted), func(t *testing.T) {
+				t.Parallel()
 				l := newLife(t)
 				left := ""
 				l.faults.armKill(call, persisted, func() {
@@ -147,7 +150,12 @@ func newLife(t *testing.T) *life {
 func (l *life) begin() {
 	l.Helper()
 	var err error
-	if l.store, err = Open(l.dir, Options{MinFree: NoMinFree, hooks: hooks{wrap: l.faults.wrap}}); err != nil {
+	hooks := hooks{
+		wrap: l.faults.wrap,
+		// A kill leaves what was written, synced or not.
+		tune: func(b badger.Options) badger.Options { return b.WithSyncWrites(false) },
+	}
+	if l.store, err = Open(l.dir, Options{MinFree: NoMinFree, hooks: hooks}); err != nil {
 		l.Fatal(err)
 	}
 	l.replica = crdt.New(&crdt.Config{
