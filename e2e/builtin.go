@@ -106,6 +106,15 @@ func Builtin() []Scenario {
 			},
 		},
 		{
+			Name: "strangers", About: "Each node knows one other and finds the rest through the DHT, while some leave and crash.",
+			Nodes: 8, Events: 300, Writers: 8, Duration: 8 * s, Link: lan, DHT: true,
+			Faults: []Fault{
+				{At: 1 * s, Kind: Leave, Nodes: []int{0}, For: 5 * s},
+				{At: 3 * s, Kind: Crash, Nodes: []int{1, 2}, For: 2 * s},
+				{At: 4 * s, Kind: Join, Nodes: []int{7}},
+			},
+		},
+		{
 			Name: "restore-old", About: "A node's data is replaced by a copy three seconds old, which lacks events of its own.",
 			Nodes: 5, Events: 500, Writers: 5, Duration: 8 * s, Link: lan,
 			Faults: []Fault{{At: 5 * s, Kind: RestoreOld, Nodes: []int{0}, Age: 3 * s}},

@@ -156,8 +156,9 @@ func (r *run) endure(ctx context.Context, result *Result, growth func() uint64) 
 		return err
 	}
 	result.Growth = growth()
-	if limit := r.heapCap(); result.Growth > limit {
-		result.Wrong = append(result.Wrong, fmt.Sprintf("the heap grew by %d bytes, at most %d may be", result.Growth, limit))
+	result.GrowthCap = r.heapCap()
+	if result.Growth > result.GrowthCap {
+		result.Wrong = append(result.Wrong, fmt.Sprintf("the heap grew by %d bytes, at most %d may be", result.Growth, result.GrowthCap))
 	}
 	if err := r.endAttacks(nil); err != nil {
 		return err

@@ -30,6 +30,7 @@ func Cases() []Case {
 		{builtin("disk-full"), "disk below min_free"},
 		{builtin("clock-skew"), "clocks 30 years apart"},
 		{builtin("restore-old"), "an old copy restored"},
+		{builtin("strangers"), "nodes find each other by DHT"},
 		{Scenario{
 			Name: "late-10k", About: "A node joins when 10,000 events have been written.",
 			Nodes: 4, Events: 10_000, Writers: 32, Duration: 12 * s, Link: lan,

@@ -22,6 +22,7 @@ events = 100
 size = 64
 writers = 3
 duration = "1m30s"
+dht = true
 seed = 7
 
 [link]
@@ -75,7 +76,7 @@ within = "20s"
 	}
 	want := Scenario{
 		Name: "mine", About: "all of it", Nodes: 5, Topics: 2, Events: 100, Size: 64, Writers: 3,
-		Duration: 90 * time.Second, Seed: 7,
+		Duration: 90 * time.Second, DHT: true, Seed: 7,
 		Link: Link{20 * time.Millisecond, 5 * time.Millisecond, 0.1, 10_000_000},
 		Faults: []Fault{
 			{At: time.Second, Kind: Partition, Nodes: []int{0, 4}, For: 10 * time.Second, Asymmetric: true},

@@ -19,6 +19,10 @@ import (
 // connected to.
 const neighbours = 3
 
+// dhtInterval is what the DHT's times of minutes are brought down to: a scenario
+// has seconds.
+const dhtInterval = time.Second
+
 // simNetwork is the network of all nodes of a scenario.
 const simNetwork = "sim"
 
@@ -124,9 +128,9 @@ func (r *run) open(ctx context.Context, h *host) error {
 		Bootstrap: r.neighbours(h),
 	}
 	dht, adopts := r.s.needs()
-	if dht {
+	if dht || r.s.DHT {
 		cfg.DHT = node.DHTServer
-		cfg.DHTTuning.Lookup, cfg.DHTTuning.Refresh = time.Second, time.Second
+		cfg.DHTTuning.Lookup, cfg.DHTTuning.Refresh = dhtInterval, dhtInterval
 	}
 	if adopts {
 		cfg.Replicate, cfg.Strangers.Topics = node.All, maxAdopted
@@ -170,9 +174,13 @@ func (r *run) free(index int) uint64 {
 
 // neighbours draws the addresses of some others that have been up.
 func (r *run) neighbours(h *host) []string {
+	want := neighbours
+	if r.s.DHT {
+		want = 1
+	}
 	var addrs []string
 	for _, i := range r.rng.Perm(len(r.hosts)) {
-		if other := r.hosts[i]; other != h && other.addr != "" && len(addrs) < neighbours {
+		if other := r.hosts[i]; other != h && other.addr != "" && len(addrs) < want {
 			addrs = append(addrs, other.addr)
 		}
 	}

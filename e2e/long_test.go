@@ -19,7 +19,7 @@ import (
 func TestLong(t *testing.T) {
 	const m = time.Minute
 	s := Scenario{
-		Name: "long", Nodes: 100, Topics: 3, Events: 6000, Writers: 50, Duration: time.Hour,
+		Name: "long", Nodes: 100, Topics: 3, Events: 3000, Writers: 50, Duration: time.Hour,
 		Link: Link{Latency: 20 * time.Millisecond, Jitter: 10 * time.Millisecond, Loss: 0.02},
 	}
 	for at := 5 * m; at < time.Hour-5*m; at += 10 * m {

@@ -28,14 +28,22 @@ type Peak struct {
 	Bytes bool   // its unit; else it is a number
 }
 
-// List returns the peaks, always in the same order.
-func (p Peaks) List() []Peak {
-	return []Peak{
-		{"pending on a node", uint64(p.Pending), node.MaxPending, true},
-		{"streams served by a node", uint64(p.Streams), node.MaxStreams, false},
-		{"heap of the process", p.Heap, 0, true},
-		{"disk of all nodes", uint64(p.Disk), 0, true},
+// List returns the peaks of a run and how they stand to their caps, always in the
+// same order for one scenario.
+func (r *Result) List() []Peak {
+	list := []Peak{
+		{"pending on a node", uint64(r.Peaks.Pending), node.MaxPending, true},
+		{"streams served by a node", uint64(r.Peaks.Streams), node.MaxStreams, false},
+		{"heap of the process", r.Peaks.Heap, 0, true},
+		{"disk of all nodes", uint64(r.Peaks.Disk), 0, true},
 	}
+	if len(r.Attacks) > 0 {
+		list = append(list, Peak{"growth of the heap", r.Growth, r.GrowthCap, true})
+	}
+	for _, a := range r.Attacks {
+		list = append(list, Peak{"streams served to a hostile peer", uint64(a.Streams), maxStreams, false})
+	}
+	return list
 }
 
 // String returns the peak for people: "pending on a node 12 KiB of 64 MiB".

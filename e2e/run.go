@@ -69,10 +69,11 @@ type Result struct {
 	Needed    uint64 `json:"needed"`
 	Peaks     Peaks  `json:"peaks"`
 	// Wrong is what does not hold, one sentence each; empty: all does.
-	Wrong   []string       `json:"wrong"`
-	Attacks []AttackResult `json:"attacks,omitempty"` // in the order in which they began
-	Growth  uint64         `json:"growth,omitempty"`  // of the heap of the process, with attacks alone
-	Faults  []Happening    `json:"faults"`            // in the order in which they happened
+	Wrong     []string       `json:"wrong"`
+	Attacks   []AttackResult `json:"attacks,omitempty"`    // in the order in which they began
+	Growth    uint64         `json:"growth,omitempty"`     // of the heap of the process, with attacks alone
+	GrowthCap uint64         `json:"growth_cap,omitempty"` // what it may be
+	Faults    []Happening    `json:"faults"`               // in the order in which they happened
 
 	// Of a run with Options.Trace:
 	Samples []Sample       `json:"samples,omitempty"`

@@ -22,6 +22,7 @@ type Scenario struct {
 	Size     int           // bytes of payload of each; 0: 256
 	Writers  int           // concurrent callers of Append, each at home on a node of its own in turn; 0: one
 	Duration time.Duration // of writing and of faults; at its end every fault that is still in force is undone
+	DHT      bool          // each node is told of one other, not of three, and they find each other through the DHT
 	Seed     uint64        // of what is drawn: neighbours, the nodes of a fault, what is lost and late
 	Link     Link
 	Faults   []Fault

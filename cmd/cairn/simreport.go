@@ -86,7 +86,7 @@ func writeReport(name string, r *e2e.Result) error {
 	for _, c := range simTable {
 		report.Table = append(report.Table, cell{c.name, c.cell(&row)})
 	}
-	for _, p := range r.Peaks.List() {
+	for _, p := range r.List() {
 		report.Table = append(report.Table, cell{"PEAK", p.String()})
 	}
 	if err := simReportPage.Execute(&page, report); err != nil {

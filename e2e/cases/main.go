@@ -6,12 +6,12 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/cairn-p2p/cairn/e2e"
 )
@@ -43,7 +43,7 @@ func run(ctx context.Context, names []string, seeds int, file string) error {
 		return err
 	}
 	var rows []row
-	bad := 0
+	bad, ran := 0, 0
 	for _, c := range cases {
 		r := row{c: c}
 		for seed := 1; seed <= seeds; seed++ {
@@ -52,20 +52,24 @@ func run(ctx context.Context, names []string, seeds int, file string) error {
 				return err
 			}
 			fmt.Println(line(result))
+			ran++
 			if !held(result) {
 				bad++
 			}
 			r.results = append(r.results, result)
 		}
 		rows = append(rows, r)
+		if file != "" { // each time: all of them take long
+			if err := replace(file, rows); err != nil {
+				return err
+			}
+		}
 	}
 	if file == "" {
-		fmt.Print(table(rows, seeds))
-	} else if err := replace(file, table(rows, seeds)); err != nil {
-		return err
+		fmt.Print(table(rows, nil))
 	}
 	if bad > 0 {
-		return fmt.Errorf("%d runs did not hold", bad)
+		return fmt.Errorf("%d of %d runs did not hold", bad, ran)
 	}
 	return nil
 }
@@ -111,18 +115,34 @@ type row struct {
 	results []*e2e.Result
 }
 
-// table returns the rows as Markdown.
-func table(rows []row, seeds int) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "| case | shows | nodes | runs | seeds | events | lost | seconds to equal | redundant | peaks, of their caps |\n"+
-		"| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
+// table returns the rows as Markdown, in the order of the cases. Those that were
+// not run keep the lines that they had.
+func table(rows []row, had map[string]string) string {
+	lines := maps.Clone(had)
+	if lines == nil {
+		lines = map[string]string{}
+	}
 	for _, r := range rows {
-		fmt.Fprintf(&b, "| `%s` | %s | %d | %d | 1 to %d | %s | %d | %s | %.1f%% | %s |\n", r.c.Name, r.c.Shows, r.c.Nodes, len(r.results), seeds,
-			r.span("%.0f", func(r *e2e.Result) float64 { return float64(r.Events) }), r.lost(),
-			r.span("%.2f", func(r *e2e.Result) float64 { return r.Converged.Seconds() }),
-			100*r.most(func(r *e2e.Result) float64 { return float64(r.Redundant) / max(float64(r.Needed), 1) }), r.peaks())
+		lines[r.c.Name] = r.line()
+	}
+	var b strings.Builder
+	b.WriteString(header)
+	for _, c := range e2e.Cases() {
+		b.WriteString(lines[c.Name])
 	}
 	return b.String()
+}
+
+const header = "| case | shows | nodes | runs | seeds | events | lost | seconds to equal | redundant | peaks, of their caps |\n" +
+	"| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+
+// line returns the row as Markdown.
+func (r row) line() string {
+	return fmt.Sprintf("| `%s` | %s | %d | %d | %s | %s | %d | %s | %.1f%% | %s |\n", r.c.Name, r.c.Shows, r.c.Nodes, len(r.results),
+		r.span("%.0f", func(r *e2e.Result) float64 { return float64(r.Seed) }),
+		r.span("%.0f", func(r *e2e.Result) float64 { return float64(r.Events) }), r.lost(),
+		r.span("%.2f", func(r *e2e.Result) float64 { return r.Converged.Seconds() }),
+		100*r.most(func(r *e2e.Result) float64 { return float64(r.Redundant) / max(float64(r.Needed), 1) }), r.peaks())
 }
 
 // span returns the least and the greatest of a value, or the one that it always
@@ -155,9 +175,8 @@ func (r row) lost() int {
 // peaks returns the greatest peak of each kind, with its cap.
 func (r row) peaks() string {
 	var all []string
-	for k, first := range r.results[0].Peaks.List() {
-		p := first
-		p.Value = uint64(r.most(func(r *e2e.Result) float64 { return float64(r.Peaks.List()[k].Value) }))
+	for k, p := range r.results[0].List() {
+		p.Value = uint64(r.most(func(r *e2e.Result) float64 { return float64(r.List()[k].Value) }))
 		all = append(all, p.String())
 	}
 	return strings.Join(all, "; ")
@@ -169,17 +188,22 @@ const (
 	end   = "<!-- end of cases -->\n"
 )
 
-// replace puts a table between the marks of a file.
-func replace(file, table string) error {
+// replace puts the rows into the table between the marks of a file.
+func replace(file string, rows []row) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
 	before, rest, found := strings.Cut(string(text), begin)
-	_, after, ended := strings.Cut(rest, end)
+	old, after, ended := strings.Cut(rest, end)
 	if !found || !ended {
 		return fmt.Errorf("%s has not both marks, %q and %q", file, begin, end)
 	}
-	stamp := fmt.Sprintf("\nOn %s, in real time:\n\n", time.Now().UTC().Format("2 January 2006"))
-	return os.WriteFile(file, []byte(before+begin+stamp+table+"\n"+end+after), 0o644)
+	had := map[string]string{}
+	for line := range strings.Lines(old) {
+		if name, _, ok := strings.Cut(strings.TrimPrefix(line, "| `"), "`"); ok {
+			had[name] = line
+		}
+	}
+	return os.WriteFile(file, []byte(before+begin+"\n"+table(rows, had)+"\n"+end+after), 0o644)
 }
