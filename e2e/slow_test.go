@@ -24,9 +24,8 @@ func TestPublisherOutrunsANeighbour(t *testing.T) {
 			if i == 2 {
 				net.link.Bandwidth = 2_000_000 // of the last one alone
 			}
-			cfg := node.Config{Network: "sim", DHT: node.DHTOff, MinFree: -1}
-			net.configure(i, &cfg)
-			m := start(t, cfg)
+			listen, way := net.place(i)
+			m := start(t, node.Config{Network: "sim", DHT: node.DHTOff, MinFree: -1, Listen: []string{listen}, Host: way})
 			defer m.node.Close() //nolint:errcheck // start's cleanup reports it; the network outlives the nodes
 			for _, other := range members {
 				connect(t, m.node, other.node)
