@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,13 +66,22 @@ func TestCheckWriters(t *testing.T) {
 func TestRow(t *testing.T) {
 	r := row{name: "n", events: 12_000, took: 2 * time.Second, wire: 440, body: 335, limits: []limit{{"raw", 24_000}}}
 	r.atMost(time.Second)
-	const want = "n|2.00 s|6,000|440|1.10||||||0.25 × raw (24,000/s)|≤ 1s: **missed**"
+	const want = "n|2.00 s|6,000|440|1.10|||||||0.25 × raw (24,000/s)|≤ 1s: **missed**"
 	if got := strings.Join(r.cells(), "|"); got != want {
 		t.Errorf("cells\n%s\nwant\n%s", got, want)
 	}
 	r.atLeast(6000)
 	if r.verdict() != "≥ 6,000/s: met" {
 		t.Errorf("verdict %q", r.verdict())
+	}
+	paced := row{name: "n", events: 1000, took: 10 * time.Second, latency: 2 * time.Millisecond, written: 5_000_000, limits: []limit{{"raw", 2000}}}
+	paced.atMost(time.Millisecond)
+	const wantPaced = "n|2.00 ms|100||||5000|||||0.25 × raw (2,000/s)|≤ 1ms: **missed**"
+	if got := strings.Join(paced.cells(), "|"); got != wantPaced {
+		t.Errorf("cells with a latency\n%s\nwant\n%s", got, wantPaced)
+	}
+	if got := pairs([]time.Duration{3, 4, 1, 2, 9}); !slices.Equal(got, []time.Duration{3, 7}) {
+		t.Errorf("pairs %v", got)
 	}
 	if got := percentile([]time.Duration{1, 2, 3}, 50); got != 2 {
 		t.Errorf("median %d", got)

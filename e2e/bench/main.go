@@ -102,7 +102,7 @@ func (b *bench) row(name string, measure func(context.Context, *row) error) (*ro
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		if best == nil || r.took < best.took {
+		if best == nil || r.time() < best.time() {
 			best = &r
 		}
 	}
