@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cairn-p2p/cairn/node"
 )
 
 // Every suite measures its rows and finds the replicas equal; with few events,
@@ -60,6 +62,40 @@ func TestCheckWriters(t *testing.T) {
 		if err := checkWriters(test.topics, test.rates); (err == nil) != test.ok {
 			t.Errorf("%d topics, %v: %v", test.topics, test.rates, err)
 		}
+	}
+}
+
+// … and its heads explode: a topic with several is found among others with one.
+func TestOneHeadEach(t *testing.T) {
+	b := &bench{dir: t.TempDir()}
+	var all [][]*node.Topic // of each node
+	var members []member
+	for range 2 {
+		m, err := b.bare(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.node.Close() //nolint:errcheck // nothing depends on it
+		topics, err := joinMany(t.Context(), m.node, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := topics[1].Append(t.Context(), payload(len(all), 0, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if _, heads, err := summary(t.Context(), topics, 1); err != nil || heads != 1 {
+			t.Fatalf("%d heads, %v; want 1", heads, err)
+		}
+		all, members = append(all, topics), append(members, member{topics[1], m.node, m.dir})
+	}
+	if err := connect(t.Context(), members[0], members[1], nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := await(t.Context(), members, 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := summary(t.Context(), all[0], 2); err == nil || !strings.Contains(err.Error(), "topic 1 has 2 heads") {
+		t.Errorf("two heads in one of 3 topics: %v", err)
 	}
 }
 
