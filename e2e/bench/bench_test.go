@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -65,7 +68,27 @@ func TestCheckWriters(t *testing.T) {
 	}
 }
 
-// … and its heads explode: a topic with several is found among others with one.
+// A comparison that fails ends no suite: all rows are measured, and all that are
+// too slow are named.
+func TestAppendsGoOn(t *testing.T) {
+	b := &bench{ctx: t.Context(), runs: 1, scale: 1, selected: regexp.MustCompile(""), progress: io.Discard}
+	err := b.appendRows(func(_ context.Context, r *row, _, writers, events int) error {
+		r.events, r.limits = events, []limit{{"raw", 1}}
+		r.took = time.Duration(events) * time.Duration(writers) * time.Microsecond // the more writers, the slower
+		return nil
+	})
+	if len(b.rows) != 8 {
+		t.Errorf("%d rows, want 8", len(b.rows))
+	}
+	for _, want := range []string{"1 topics: 16 writers", "1 topics: 256 writers", "1000 topics: 64 writers"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q in %v", want, err)
+		}
+	}
+}
+
+// The other half of defect 13, exploding heads: a topic with several is found
+// among others with one.
 func TestOneHeadEach(t *testing.T) {
 	b := &bench{dir: t.TempDir()}
 	var all [][]*node.Topic // of each node
