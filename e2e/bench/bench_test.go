@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"regexp"
 	"slices"
@@ -36,6 +37,33 @@ func TestSuites(t *testing.T) {
 				t.Errorf("printed %d lines:\n%s", lines, &out)
 			}
 		})
+	}
+}
+
+// A suite whose time is up ends with the rows so far, and says so.
+func TestSuiteTimeout(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	b := &bench{ctx: ctx, runs: 1, scale: 1, selected: regexp.MustCompile(""), progress: io.Discard}
+	var out bytes.Buffer
+	err := b.print(&out, b.appendRows(func(ctx context.Context, r *row, _, writers, _ int) error {
+		r.events, r.took, r.limits = writers, time.Second, []limit{{"raw", 1}}
+		if writers == 64 {
+			cancel(errSuiteTimeout)
+		}
+		return ctx.Err()
+	}))
+	if !errors.Is(err, errSuiteTimeout) || !strings.Contains(err.Error(), "append, 1 topics, 64 writers") {
+		t.Errorf("ended with %v", err)
+	}
+	if lines := strings.Count(out.String(), "\n"); lines != 4 || strings.Contains(out.String(), "64 writers") {
+		t.Errorf("want two rows, got\n%s", &out)
+	}
+	for suite := range suites {
+		b := &bench{ctx: t.Context()}
+		defer b.bound(suite)()
+		if _, bounded := b.ctx.Deadline(); bounded == (suite == "growth") {
+			t.Errorf("%s has an end: %t", suite, bounded)
+		}
 	}
 }
 

@@ -18,6 +18,15 @@ import (
 // rowTimeout bounds one run of one row: several times what the slowest takes.
 const rowTimeout = 4 * time.Minute
 
+// suiteTimeout bounds a suite, so that whoever runs it knows how long to wait at
+// most. Those in unbounded have none: their rows are as large as asked for.
+const suiteTimeout = 8 * time.Minute
+
+var unbounded = map[string]bool{"growth": true}
+
+// errSuiteTimeout is why a suite ended early.
+var errSuiteTimeout = fmt.Errorf("not done in %v: only the rows above were measured; -select some, or fewer -runs", suiteTimeout)
+
 // suites are the subcommands.
 var suites = map[string]func(*bench) error{
 	"append":   (*bench).appends,
@@ -67,8 +76,26 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 			return err
 		}
 	}
-	suiteErr := suite(b) // the rows that were measured are shown in any case
-	return errors.Join(suiteErr, printTable(out, b.rows))
+	defer b.bound(flags.Arg(0))()
+	return b.print(out, suite(b))
+}
+
+// bound gives a suite its time.
+func (b *bench) bound(suite string) (cancel context.CancelFunc) {
+	if unbounded[suite] {
+		return func() {}
+	}
+	b.ctx, cancel = context.WithTimeoutCause(b.ctx, suiteTimeout, errSuiteTimeout)
+	return cancel
+}
+
+// print prints the rows that a suite measured until it ended with err, and returns
+// that, with what ended it.
+func (b *bench) print(out io.Writer, err error) error {
+	if cause := context.Cause(b.ctx); err != nil && errors.Is(cause, errSuiteTimeout) {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
+	return errors.Join(err, printTable(out, b.rows))
 }
 
 // bench is what the suites share.
