@@ -20,9 +20,9 @@ func TestSuites(t *testing.T) {
 	for name, args := range map[string][]string{
 		"append":   {"-select", " 16 writers"},
 		"converge": {"-select", "3 nodes"},
-		"join":     {"-select", "10000 "},
+		"join":     {"-select", " 200 "},
 		"heal":     nil,
-		"growth":   {"-select", "10000 events"},
+		"growth":   {"-select", " 200 events"},
 		"latency":  nil,
 		"topics":   nil,
 		"limits":   {"-select", "fsync|of 3$|stream"},
@@ -35,6 +35,9 @@ func TestSuites(t *testing.T) {
 			}
 			if lines := strings.Count(out.String(), "\n"); lines < 3 { // two of them are the table's head
 				t.Errorf("printed %d lines:\n%s", lines, &out)
+			}
+			if text := out.String(); strings.Contains(text, ": met") || strings.Contains(text, "missed") || strings.Contains(text, "0000 events") || !strings.Contains(text, "at -scale 0.02") {
+				t.Errorf("a fiftieth has the goals or names of the whole:\n%s", text)
 			}
 		})
 	}

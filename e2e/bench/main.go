@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	b := &bench{ctx: ctx, progress: os.Stderr}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.IntVar(&b.runs, "runs", 3, "run each row `N` times and print the best")
-	flags.Float64Var(&b.scale, "scale", 1, "multiply the numbers of events, for a quick look")
+	flags.Float64Var(&b.scale, "scale", 1, "multiply the numbers of events, for a quick look without goals")
 	selected := flags.String("select", "", "only rows whose name matches `REGEXP`")
 	profiles := flags.String("profile", "", "write cpu, block and mutex profiles of the measured work into `DIR`")
 	if err := flags.Parse(args); err != nil {
@@ -90,10 +90,16 @@ func (b *bench) bound(suite string) (cancel context.CancelFunc) {
 }
 
 // print prints the rows that a suite measured until it ended with err, and returns
-// that, with what ended it.
+// that, with what ended it. The goals are for what has its full size.
 func (b *bench) print(out io.Writer, err error) error {
 	if cause := context.Cause(b.ctx); err != nil && errors.Is(cause, errSuiteTimeout) {
 		err = fmt.Errorf("%w: %w", cause, err)
+	}
+	if b.scale != 1 {
+		for i := range b.rows {
+			r := &b.rows[i]
+			r.goal, r.notes = "", append(r.notes, fmt.Sprintf("at -scale %g", b.scale))
+		}
 	}
 	return errors.Join(err, printTable(out, b.rows))
 }
