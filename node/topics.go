@@ -24,11 +24,31 @@ func (n *Node) Topic(ctx context.Context, name string) (*Topic, error) { return 
 // gives it, and types.ErrUnsupported when this release does not know its rules. A
 // malformed ref is types.ErrInvalidArgument.
 func (n *Node) Join(ctx context.Context, ref string) (*Topic, error) {
+	return n.joinIf(ctx, ref, func(*types.Genesis) error { return nil })
+}
+
+// JoinToPublish is Join for one who is about to publish: a restricted topic that
+// this node's key may not publish to is types.ErrNotWriter, and stays what it was
+// here.
+func (n *Node) JoinToPublish(ctx context.Context, ref string) (*Topic, error) {
+	return n.joinIf(ctx, ref, func(g *types.Genesis) error {
+		if !g.MayPublish(n.Publisher()) {
+			return fmt.Errorf("publish to %q: %w", g.Name, types.ErrNotWriter)
+		}
+		return nil
+	})
+}
+
+// joinIf joins the topic of ref if allowed does not object to its genesis.
+func (n *Node) joinIf(ctx context.Context, ref string, allowed func(*types.Genesis) error) (*Topic, error) {
 	r, err := ParseTopicRef(ref)
 	if err != nil {
 		return nil, err
 	}
 	if t := n.topics.get(r.ID); t != nil && t.Joined() && !t.adopted.Load() {
+		if err := allowed(t.Genesis()); err != nil {
+			return nil, err
+		}
 		return t, nil
 	}
 	g := r.open
@@ -37,6 +57,9 @@ func (n *Node) Join(ctx context.Context, ref string) (*Topic, error) {
 			n.unsupportedBy(r.ID, err)
 			return nil, fmt.Errorf("topic %s: %w", ref, err)
 		}
+	}
+	if err := allowed(g); err != nil {
+		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
