@@ -107,8 +107,14 @@ func TestJoinByIDFetchesTheGenesis(t *testing.T) {
 		t.Fatal(err)
 	}
 	ref := "id:" + created.ID().String()
-	if _, err := b.Join(t.Context(), ref); !errors.Is(err, types.ErrNotFound) {
+	_, err = b.Join(t.Context(), ref)
+	if !errors.Is(err, types.ErrNotFound) {
 		t.Errorf("with nobody to ask: %v", err)
+	}
+	for _, once := range []string{"fetch genesis", created.ID().String()} {
+		if err != nil && strings.Count(err.Error(), once) != 1 {
+			t.Errorf("want %q once in %v", once, err)
+		}
 	}
 	b.fetchGenesis = func(context.Context, types.TopicID) (*types.Genesis, error) { return types.NewOpen("other") }
 	if _, err := b.Join(t.Context(), ref); !errors.Is(err, types.ErrInvalidGenesis) {

@@ -78,7 +78,7 @@ func (n *Node) genesis(ctx context.Context, id types.TopicID) (*types.Genesis, e
 	}
 	g, err := n.fetchGenesis(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("fetch genesis: %w", err)
+		return nil, err // which names the step
 	}
 	if g.ID() != id {
 		return nil, fmt.Errorf("fetch genesis: %w: it is of topic %s", types.ErrInvalidGenesis, g.ID())
