@@ -19,10 +19,10 @@ func (n *Node) Topic(ctx context.Context, name string) (*Topic, error) { return 
 
 // Join begins to replicate a topic, durably, and returns it; a topic that is
 // joined already is returned as it is. ref is a name, which gives the open
-// topic of that name, or "id:" and a topic's id. The connected peers are asked
-// for the genesis of one that is not held here: types.ErrNotFound when none
-// gives it, and types.ErrUnsupported when this release does not know its rules. A
-// malformed ref is types.ErrInvalidArgument.
+// topic of that name, or "id:" and a topic's id. The genesis of one that is not
+// held here comes from the connected peers, or from whom the fetch ladder finds:
+// types.ErrNotFound when none gives it, and types.ErrUnsupported when this release
+// does not know its rules. A malformed ref is types.ErrInvalidArgument.
 func (n *Node) Join(ctx context.Context, ref string) (*Topic, error) {
 	return n.joinIf(ctx, ref, func(*types.Genesis) error { return nil })
 }
