@@ -39,6 +39,9 @@ func TestSuites(t *testing.T) {
 			if text := out.String(); strings.Contains(text, ": met") || strings.Contains(text, "missed") || strings.Contains(text, "0000 events") || !strings.Contains(text, "at -scale 0.02") {
 				t.Errorf("a fiftieth has the goals or names of the whole:\n%s", text)
 			}
+			if rest := regexp.MustCompile(`rest, 2 nodes of 64 topics, .* B/s on the wire both ways, of which sync `); rest.Match(out.Bytes()) != (name == "topics") {
+				t.Errorf("want a row at rest among the topics' alone:\n%s", &out)
+			}
 		})
 	}
 }

@@ -119,15 +119,29 @@ type bench struct {
 // scaled returns n events times the scale, at least few.
 func (b *bench) scaled(n int) int { return max(64, int(float64(n)*b.scale)) }
 
+// scaledTime returns d times the scale, but never more than d.
+func (b *bench) scaledTime(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * min(1, b.scale))
+}
+
 // row runs a row as often as was asked and keeps the fastest. It reports
 // whether the row was selected.
 func (b *bench) row(name string, measure func(context.Context, *row) error) (*row, error) {
+	return b.rowOf(name, b.runs, measure)
+}
+
+// rowOnce is row for what takes its time, and as long in each run.
+func (b *bench) rowOnce(name string, measure func(context.Context, *row) error) (*row, error) {
+	return b.rowOf(name, 1, measure)
+}
+
+func (b *bench) rowOf(name string, runs int, measure func(context.Context, *row) error) (*row, error) {
 	if !b.selected.MatchString(name) {
 		return nil, nil
 	}
 	var best *row
-	for i := range b.runs {
-		fmt.Fprintf(b.progress, "%s: run %d of %d\n", name, i+1, b.runs)
+	for i := range runs {
+		fmt.Fprintf(b.progress, "%s: run %d of %d\n", name, i+1, runs)
 		ctx, cancel := context.WithTimeout(b.ctx, rowTimeout)
 		r := row{name: name}
 		err := measure(ctx, &r)

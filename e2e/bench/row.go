@@ -76,7 +76,7 @@ func (r *row) cells() []string {
 	return []string{
 		r.name,
 		short(r.time()),
-		thousands(r.rate()),
+		r.rateText(),
 		number(r.wire, "%.0f"),
 		number(r.wire/(r.body+wireOverhead), "%.2f"),
 		number(r.disk, "%.0f"),
@@ -88,6 +88,13 @@ func (r *row) cells() []string {
 		r.beside(),
 		r.verdict(),
 	}
+}
+
+func (r *row) rateText() string {
+	if r.events == 0 {
+		return ""
+	}
+	return thousands(r.rate())
 }
 
 func (r *row) beside() string {
