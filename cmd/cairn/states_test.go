@@ -438,7 +438,7 @@ func TestStates(t *testing.T) {
 			await(t, topic, node.Synced, "")
 			n.connect(t, c.addr)
 			c.cry(t, c.event(t, "t", 2, absent), pending(topic))
-			const reason = "1 events wait for links that are not here yet"
+			const reason = "1 event waits for links that are not here yet"
 			await(t, topic, node.Behind, reason)
 			s, table := n.status(t, "t", node.Behind, reason)
 			if s.Pending != 1 || len(s.Missing) != 1 || s.Missing[0].CID != absent.String() || s.Missing[0].Since == nil || !strings.Contains(table, "\nMISSING (1)\n") {

@@ -29,7 +29,7 @@ func (b *bench) appendRows(measure func(ctx context.Context, r *row, topics, wri
 	for _, topics := range []int{1, 1000} {
 		rates := map[int]float64{} // by writers
 		for _, test := range []struct{ writers, events int }{{1, 3000}, {16, 20_000}, {64, 60_000}, {256, 60_000}} {
-			name := fmt.Sprintf("append, %d topics, %d writers", topics, test.writers)
+			name := fmt.Sprintf("append, %s, %s", count(topics, "topic"), count(test.writers, "writer"))
 			r, err := b.row(name, func(ctx context.Context, r *row) error {
 				return measure(ctx, r, topics, test.writers, b.scaled(test.events))
 			})
@@ -63,7 +63,8 @@ func checkWriters(topics int, rates map[int]float64) error {
 				continue
 			}
 			if rates[more] <= least {
-				slower = errors.Join(slower, fmt.Errorf("%d topics: %d writers append %.0f events/s, %d reach %.0f", topics, more, rates[more], fewer, rates[fewer]))
+				slower = errors.Join(slower, fmt.Errorf("%s: %s append %.0f events/s, %d reached %.0f",
+					count(topics, "topic"), count(more, "writer"), rates[more], fewer, rates[fewer]))
 			}
 		}
 	}

@@ -58,7 +58,7 @@ func TestSuiteTimeout(t *testing.T) {
 		}
 		return ctx.Err()
 	}))
-	if !errors.Is(err, errSuiteTimeout) || !strings.Contains(err.Error(), "append, 1 topics, 64 writers") {
+	if !errors.Is(err, errSuiteTimeout) || !strings.Contains(err.Error(), "append, 1 topic, 64 writers") {
 		t.Errorf("ended with %v", err)
 	}
 	if lines := strings.Count(out.String(), "\n"); lines != 4 || strings.Contains(out.String(), "64 writers") {
@@ -111,10 +111,10 @@ func TestAppendsGoOn(t *testing.T) {
 		r.took = time.Duration(events) * time.Duration(writers) * time.Microsecond // the more writers, the slower
 		return nil
 	})
-	if len(b.rows) != 8 {
-		t.Errorf("%d rows, want 8", len(b.rows))
+	if len(b.rows) != 8 || b.rows[0].name != "append, 1 topic, 1 writer" {
+		t.Errorf("%d rows, want 8 from that of 1 writer on", len(b.rows))
 	}
-	for _, want := range []string{"1 topics: 16 writers", "1 topics: 256 writers", "1000 topics: 64 writers"} {
+	for _, want := range []string{"1 topic: 16 writers", "1 topic: 256 writers", "1000 topics: 64 writers"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q in %v", want, err)
 		}
@@ -172,6 +172,10 @@ func TestRow(t *testing.T) {
 	const wantPaced = "n|2.00 ms|100||||5000|||||0.25 × raw (2,000/s)|≤ 1ms: **missed**"
 	if got := strings.Join(paced.cells(), "|"); got != wantPaced {
 		t.Errorf("cells with a latency\n%s\nwant\n%s", got, wantPaced)
+	}
+	still := row{name: "n", took: time.Minute, written: 4096, notes: []string{"5 B/s"}}
+	if got := strings.Join(still.cells(), "|"); got != "n|60.00 s||||||||||5 B/s|" {
+		t.Errorf("cells without events\n%s", got)
 	}
 	if got := pairs([]time.Duration{3, 4, 1, 2, 9}); !slices.Equal(got, []time.Duration{3, 7}) {
 		t.Errorf("pairs %v", got)

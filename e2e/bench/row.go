@@ -80,7 +80,7 @@ func (r *row) cells() []string {
 		number(r.wire, "%.0f"),
 		number(r.wire/(r.body+wireOverhead), "%.2f"),
 		number(r.disk, "%.0f"),
-		number(float64(r.written)/float64(max(1, r.events)), "%.0f"),
+		number(r.perEvent(r.written), "%.0f"),
 		number(float64(r.heads), "%.0f"),
 		number(r.cpu.Seconds(), "%.2f"),
 		number(float64(r.rss)/(1<<20), "%.0f"),
@@ -88,6 +88,14 @@ func (r *row) cells() []string {
 		r.beside(),
 		r.verdict(),
 	}
+}
+
+// perEvent is a part of bytes; 0 for a row without events.
+func (r *row) perEvent(bytes int64) float64 {
+	if r.events == 0 {
+		return 0
+	}
+	return float64(bytes) / float64(r.events)
 }
 
 func (r *row) rateText() string {
@@ -140,6 +148,14 @@ func number(v float64, format string) string {
 		return ""
 	}
 	return fmt.Sprintf(format, v)
+}
+
+// count says how many things of a kind there are.
+func count(n int, kind string) string {
+	if n == 1 {
+		return "1 " + kind
+	}
+	return fmt.Sprintf("%d %ss", n, kind)
 }
 
 // short prints a duration with three digits.
