@@ -66,7 +66,10 @@ func TestStrangersFindEachOther(t *testing.T) {
 // the other never hears of by gossip, since it was not there. The topic is quiet,
 // each replica is in sync with the others of its group, and those are enough not
 // to look for more: lookups that are made although all seems well make the groups
-// equal. (TestGroupsMeet of syncer shows that it takes those at random.)
+// equal. (TestGroupsMeet of syncer shows that it takes those at random.) To write
+// before the relays are linked is to lose the last message for certain: one that
+// was dropped on its way could come again with gossipsub's next heartbeats, or
+// after a lookup, which takes moments here, had linked the groups.
 func TestGroupsJoinedOnlyByRelaysBecomeEqual(t *testing.T) {
 	left, right := open(t, strangers(node.DHTServer)), open(t, strangers(node.DHTServer))
 	group := func(relay *node.Node) []member {
