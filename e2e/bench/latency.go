@@ -56,8 +56,8 @@ func (b *bench) latency(ctx context.Context, r *row, events int, taps *taps) ([]
 	defer closeAll(members) //nolint:errcheck // they were closed, or an error is on its way
 	r.events = events
 	var times []time.Duration
-	before := taps.bytes()
 	err = around(ctx, r, []probe{b.exchange(50), b.exchange(99)}, func() error {
+		before := taps.bytes()
 		err := b.measure(ctx, r, func(ctx context.Context) (err error) {
 			times, err = observe(ctx, members[0], members[1], events)
 			return err
