@@ -29,9 +29,8 @@ func pulls(list []request) []*pb.PullRequest {
 	return found
 }
 
-// TestHowItPulls: from nothing as events, from most as CIDs, and from where the
-// last pull ended, also after a restart; after the server's log was rebuilt
-// by Ancestors.
+// TestHowItPulls: from nothing, and from where the last pull ended, as events,
+// also after a restart; after the server's log was rebuilt by Ancestors.
 func TestHowItPulls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, net := cluster(t, 2)
@@ -48,8 +47,8 @@ func TestHowItPulls(t *testing.T) {
 		c.Connect(0, 1)
 		after(time.Second)
 		list = pulls(net.sent())
-		if len(list) != 1 || !list[0].Cids || list[0].After.GetNumber() != 5000 {
-			t.Errorf("after a gap it pulls %v, want once, CIDs, from 5000", list)
+		if len(list) != 1 || list[0].Cids || list[0].After.GetNumber() != 5000 {
+			t.Errorf("after a gap it pulls %v, want once, events, from 5000", list)
 		}
 
 		c.Disconnect(0, 1)
