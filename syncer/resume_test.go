@@ -3,6 +3,7 @@ package syncer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -53,14 +54,7 @@ func TestHowItPulls(t *testing.T) {
 
 		c.Disconnect(0, 1)
 		c.Locals[0].Append(c.Topic, 100, 16)
-		again := newPipes(t, syncer.Intervals{}, c.Locals)
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error)
-		for i, s := range again.list {
-			c.Locals[i].OnChange(s.Changed)
-			s.Add(c.Topic, c.Hash(i))
-			go func() { done <- s.Run(ctx) }()
-		}
+		again := restart(t, c)
 		again.Connect(0, 1)
 		after(time.Second)
 		list = pulls(again.sent())
@@ -79,11 +73,89 @@ func TestHowItPulls(t *testing.T) {
 		if n := c.Locals[1].Verified(); c.Hash(0) != c.Hash(1) || n != 5300 {
 			t.Errorf("%d events verified, want 5300, each once", n)
 		}
+	})
+}
+
+// TestResumesAfterKill: a node that is killed in the middle of a pull, and keeps
+// what was durable alone, fetches what it has not, from the last position that
+// was durable or as ancestors, and verifies nothing twice.
+func TestResumesAfterKill(t *testing.T) {
+	for _, k := range []struct {
+		events, at int
+		from       uint64 // 0: Ancestors
+	}{
+		{30_000, 10_000, 8_192},
+		{20_000, 12_000, 0},
+		{40_000, 15_000, 12_288},
+	} {
+		t.Run(fmt.Sprintf("at %d of %d", k.at, k.events), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, _ := cluster(t, 2)
+				c.Locals[0].Append(c.Topic, k.events, 16)
+				key := "sync/pull/" + c.Topic.KeyString()
+				killed := make(chan []byte, 1)
+				c.Locals[1].OnChange(func(types.TopicID, types.Hash, bool) {
+					if c.Events(1) < k.at {
+						return
+					}
+					durable, err := c.Locals[1].Meta(key)
+					if err != nil {
+						t.Error(err)
+					}
+					c.Locals[1].Fail(types.ErrClosed)
+					killed <- durable
+				})
+				c.Connect(0, 1)
+				durable := <-killed
+				c.Disconnect(0, 1)
+				synctest.Wait() // the first life's end writes what a kill would not
+				if err := c.Locals[1].SetMeta(key, durable); err != nil {
+					t.Fatal(err)
+				}
+				c.Locals[1].Fail(nil)
+				had, verified := c.Events(1), c.Locals[1].Verified()
+
+				net := restart(t, c)
+				net.Connect(0, 1)
+				after(time.Second)
+				if c.Hash(0) != c.Hash(1) {
+					t.Fatalf("%d events of %d after a restart with %d", c.Events(1), k.events, had)
+				}
+				if n := c.Locals[1].Verified() - verified; n != k.events-had {
+					t.Errorf("%d events verified after a restart with %d of %d", n, had, k.events)
+				}
+				sent := net.sent()
+				list := pulls(sent)
+				switch walks := count(sent, isAncestors); {
+				case k.from == 0 && (len(list) != 0 || walks != 1):
+					t.Errorf("asks for ancestors %d times and pulls %v, want ancestors once", walks, list)
+				case k.from > 0 && (len(list) != 1 || walks != 0 || list[0].After.GetNumber() != k.from):
+					t.Errorf("pulls %v after %d walks, want once, from %d", list, walks, k.from)
+				}
+			})
+		})
+	}
+}
+
+// restart runs new syncers on the Locals of a cluster until the test ends.
+func restart(t *testing.T, c *syncertest.Cluster) *pipes {
+	net := newPipes(t, syncer.Intervals{}, c.Locals)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	for i, s := range net.list {
+		c.Locals[i].OnChange(s.Changed)
+		s.Add(c.Topic, c.Hash(i))
+		go func() { done <- s.Run(ctx) }()
+	}
+	t.Cleanup(func() {
 		cancel()
-		for range again.list {
-			<-done
+		for range net.list {
+			if err := <-done; err != nil {
+				t.Errorf("run: %v", err)
+			}
 		}
 	})
+	return net
 }
 
 // TestBudgets: events too large for one answer come in several.
