@@ -58,8 +58,8 @@ const (
 
 // What a server spends on one answer and a client on one exchange.
 const (
-	// pageSize is the size in bytes at which a server closes a frame. It is the
-	// initial window of a stream, so that a page never waits for a round trip.
+	// pageSize is the size in bytes at which a server closes a frame: several
+	// fit into a stream's window, and both ends hold one or two.
 	pageSize = 256 << 10
 	// eventsBudget is the number of bytes after which the events asked for by
 	// CID are over budget.

@@ -158,6 +158,21 @@ func restart(t *testing.T, c *syncertest.Cluster) *pipes {
 	return net
 }
 
+// TestHeadsAreNotReadForEachBatch: a DAG may have thousands of heads, which a
+// transfer reads a few times, whatever its length.
+func TestHeadsAreNotReadForEachBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := cluster(t, 2)
+		c.Locals[0].Append(c.Topic, 20_000, 16)
+		read := c.Locals[1].HeadsRead()
+		c.Connect(0, 1)
+		after(time.Second)
+		if n := c.Locals[1].HeadsRead() - read; n > 10 || c.Hash(0) != c.Hash(1) {
+			t.Errorf("heads read %d times for %d events of 20000, want at most 10 times", n, c.Events(1))
+		}
+	})
+}
+
 // TestBudgets: events too large for one answer come in several.
 func TestBudgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -32,6 +32,7 @@ type Local struct {
 	watcher  func(topic types.TopicID, heads types.Hash, backfilled bool)
 	fault    error // of every Integrate
 	verified int
+	asked    int // calls of Heads
 }
 
 // replica is one topic: its delivery log and what follows from it.
@@ -234,6 +235,13 @@ func (l *Local) Verified() int {
 	return l.verified
 }
 
+// HeadsRead is how often Heads was called.
+func (l *Local) HeadsRead() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asked
+}
+
 // LogID names the Local's logs.
 func (l *Local) LogID() types.LogID {
 	l.mu.Lock()
@@ -245,6 +253,7 @@ func (l *Local) LogID() types.LogID {
 func (l *Local) Heads(topic types.TopicID) (syncer.Heads, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.asked++
 	r := l.topics[topic]
 	if r == nil {
 		return syncer.Heads{}, types.ErrNotFound
