@@ -173,6 +173,42 @@ func TestHeadsAreNotReadForEachBatch(t *testing.T) {
 	})
 }
 
+// TestSlowStoreHoldsTheStream: what a node reads ahead of a store that does not
+// keep up is bounded, in its memory and on the stream.
+func TestSlowStoreHoldsTheStream(t *testing.T) {
+	for _, byCID := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			const events, size = 3000, 8 << 10
+			c, net := cluster(t, 2)
+			all := c.Locals[0].Append(c.Topic, events, size)
+			if byCID {
+				give(t, c, 1, all[:events/2])
+				net.setRelay(func(_ types.PeerID, st syncer.Stream) syncer.Stream { return lying(st, same) })
+			}
+			gate := make(chan struct{})
+			c.Locals[1].Slow(gate)
+			c.Connect(0, 1)
+			const ahead = 5*types.MaxBatchSize + types.MaxFrame // the batches, and a frame being read
+			for range 4 {
+				after(5 * time.Second)
+				had := c.Events(1) * (size + 512)
+				if n := int(net.list[1].Stats().BytesIn); n > had+ahead {
+					t.Errorf("%d bytes read with %d events integrated, want at most %d ahead", n, c.Events(1), ahead)
+				}
+				gate <- struct{}{}
+			}
+			if n := int(net.list[1].Stats().BytesIn); n < ahead/2 {
+				t.Errorf("%d bytes read: the store was not what held them", n)
+			}
+			close(gate)
+			after(time.Minute)
+			if c.Hash(0) != c.Hash(1) {
+				t.Errorf("%d events of %d", c.Events(1), events)
+			}
+		})
+	}
+}
+
 // TestBudgets: events too large for one answer come in several.
 func TestBudgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
