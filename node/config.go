@@ -88,6 +88,9 @@ type Config struct {
 	// MinFree is the number of bytes of free disk below which appends and
 	// backfill are refused; 0: DefaultMinFree, negative: no check.
 	MinFree int64
+	// UnloadAfter is how long a topic that nobody uses stays in memory; 0: five
+	// minutes.
+	UnloadAfter time.Duration
 	// Log takes the node's log; nil: nothing is logged.
 	Log *slog.Logger
 	// Host are added to the options of the node's libp2p host, for embedders and
@@ -154,6 +157,9 @@ func (c *Config) check() error {
 	if c.DHT < DHTServer || c.DHT > DHTOff {
 		return fmt.Errorf("DHT mode %d is none of DHTServer, DHTClient and DHTOff", c.DHT)
 	}
+	if c.UnloadAfter < 0 {
+		return fmt.Errorf("unload after %v", c.UnloadAfter)
+	}
 	if t := c.DHTTuning; t.BucketSize < 0 || t.Refresh < 0 || t.Reprovide < 0 || t.Lookup < 0 {
 		return fmt.Errorf("DHT tuning %+v is negative", t)
 	}
@@ -204,6 +210,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Network == "" {
 		c.Network = DefaultNetwork
+	}
+	if c.UnloadAfter == 0 {
+		c.UnloadAfter = unloadAfter
 	}
 	if c.MinFree == 0 {
 		c.MinFree = DefaultMinFree
