@@ -144,6 +144,10 @@ const (
 	maxAsked = 16
 	// maxOffences bounds the peers whose offences are remembered.
 	maxOffences = 256
+	// maxRemembered bounds the topics of which positions and shared heads are
+	// kept in memory: 600 bytes each with one peer and one head, and at most
+	// 16 KiB. Only those in which something is fetched now need them.
+	maxRemembered = 1024
 	// maxPositions bounds the peers whose position is remembered for a topic.
 	maxPositions = 16
 	// peerLanes bounds the streams that this node opens to one peer.

@@ -155,6 +155,9 @@ func (p *peer) forget(r *replica) {
 	delete(p.offers, r.topic)
 	delete(r.topic.replicas, p)
 	delete(r.topic.waiting, r)
+	if t := r.topic; len(t.replicas) == 0 { // a dormant topic keeps no empty maps
+		t.replicas, t.waiting = nil, nil
+	}
 }
 
 // job is one thing that a lane does with a peer.
