@@ -115,11 +115,11 @@ func Builtin() []Scenario {
 			},
 		},
 		{
-			Name: "restore-old", About: "A node's disk fills up, and its data is replaced by a copy five seconds old, which lacks events of its own.",
-			Nodes: 5, Events: 500, Writers: 5, Duration: 9 * s, Link: lan,
+			Name: "restore-old", About: "A node's disk fills up, and its data is replaced by a copy seven seconds old, which lacks events of its own.",
+			Nodes: 5, Events: 500, Writers: 5, Duration: 11 * s, Link: lan,
 			Faults: []Fault{
-				{At: 4 * s, Kind: DiskFull, Nodes: []int{0}, For: 3 * s}, // it writes nothing, and others get what it wrote
-				{At: 7 * s, Kind: RestoreOld, Nodes: []int{0}, Age: 5 * s},
+				{At: 4 * s, Kind: DiskFull, Nodes: []int{0}, For: 5 * s}, // it writes nothing, and others get what it wrote
+				{At: 9 * s, Kind: RestoreOld, Nodes: []int{0}, Age: 7 * s},
 			},
 		},
 	}
