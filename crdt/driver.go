@@ -46,6 +46,7 @@ func (d *driver) work(inputs []input) {
 			in.finish(d, err)
 		}
 		if err != nil {
+			d.leaveFailed(inputs[:n])
 			err = d.recover(err)
 		}
 		for _, look := range looks { // at what is stored, whoever's commit failed
@@ -217,6 +218,7 @@ func (d *driver) flush() error {
 	if effects.Sync {
 		r.cfg.Syncer.Sync(r.topic, d.from)
 	}
+	r.leave(LeftPending, effects.Dropped)
 	if effects.Deliver > 0 {
 		r.cfg.Syncer.Changed(r.topic, d.heads.Root(), d.backfilled)
 		r.wake.fire()

@@ -180,6 +180,7 @@ func (r *Replica) Receive(from types.PeerID, events []*types.Event, heads []cid.
 		size += e.Size()
 	}
 	if !r.post(&receiveInput{from: from, events: events, heads: heads}, size) {
+		r.leave(LeftInbox, len(events))
 		r.cfg.Syncer.Sync(r.topic(), from)
 	}
 }

@@ -29,6 +29,9 @@ type Effects struct {
 	Announce []*types.Event
 	// Sync says that something is missing: start a sync, with the sender first.
 	Sync bool
+	// Dropped is how many pending events fell out: count them. A sync finds
+	// them again.
+	Dropped int
 	// Deliver is by how many events the delivery log grew: wake subscribers.
 	Deliver int
 }
@@ -184,6 +187,7 @@ func (c *Clock) Evict(size int) {
 func (c *Clock) Take() Effects {
 	out := c.out
 	out.Store = c.build.take()
+	out.Dropped, c.pending.dropped = c.pending.dropped, 0
 	out.Sync = out.Sync || slices.ContainsFunc(c.gaps, c.unsettled)
 	c.out, c.gaps = Effects{}, nil
 	clear(c.fresh)
