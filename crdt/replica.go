@@ -77,6 +77,8 @@ type loaded struct {
 	waiting atomic.Int64 // the number of pending events
 	halted  atomic.Bool  // appends are refused: see State.OwnErr
 
+	standing standing
+
 	// Guarded by mu:
 	inbox     []input
 	inboxSize int       // bytes of gossip in it
@@ -252,7 +254,7 @@ func (r *Replica) State(ctx context.Context) (State, error) {
 		s = State{
 			Events:    d.clock.Events(),
 			Heads:     d.clock.Heads(),
-			HeadsHash: d.heads.Root(),
+			HeadsHash: d.replica.standing.root(),
 			Missing:   d.clock.Missing(maxMissing),
 			OwnErr:    d.clock.OwnErr(),
 
@@ -269,7 +271,7 @@ func (r *Replica) State(ctx context.Context) (State, error) {
 // TellSyncer gives the syncer the heads hash again, in order with those of
 // commits: for a syncer that has begun to care for the topic only now.
 func (r *Replica) TellSyncer(ctx context.Context) error {
-	return r.inspect(ctx, func(d *driver) { r.cfg.Syncer.Changed(r.topic(), d.heads.Root(), false) })
+	return r.inspect(ctx, func(d *driver) { r.cfg.Syncer.Changed(r.topic(), d.replica.standing.root(), false) })
 }
 
 func (r *Replica) inspect(ctx context.Context, look func(*driver)) error {

@@ -151,7 +151,7 @@ func (v *server) locateHere(ctx context.Context, q locateRequest) []corepeer.Add
 	if !v.s.searches.admit(v.peer, q.nonce) {
 		return nil
 	}
-	if h, err := v.s.local.Heads(q.topic); err == nil && !h.Paused {
+	if h, err := v.s.local.Heads(q.topic, 0); err == nil && !h.Paused {
 		return []corepeer.AddrInfo{v.s.self()}
 	}
 	if q.hops == 0 {

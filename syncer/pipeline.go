@@ -199,7 +199,7 @@ func (l *pipeline) remember(b *batch) error {
 // has.
 func (l *pipeline) checkUnique(b *batch) error {
 	l.items += uint64(b.items)
-	own, err := l.s.local.Heads(l.replica.topic.id)
+	own, err := l.s.local.Heads(l.replica.topic.id, 0)
 	if err != nil {
 		return fmt.Errorf("read own heads: %w", err)
 	}

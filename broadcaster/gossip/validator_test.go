@@ -103,7 +103,7 @@ func TestWrongShard(t *testing.T) {
 	e := broadcastertest.Chain(t, broadcastertest.Key(1), g, 1, 8, false)[0]
 	data := sealed(t, broadcastertest.Key(1), number{1, 1}, broadcastertest.Announce(g, e), nil)
 	v := newTestValidator(t, broadcastertest.NewNode(g))
-	r := v.judge(t.Context(), types.Shard(g.ID(), testShards)+1, "neighbour", data)
+	r := v.judge(t.Context(), types.Shard(g.ID(), testShards)+1, &inbound{from: "neighbour", at: time.Now()}, data)
 	if r == nil || r.reason != WrongShard {
 		t.Errorf("verdict %v", r)
 	}
@@ -132,7 +132,7 @@ func TestUnsupportedIgnored(t *testing.T) {
 				m.events[0].Body = []byte("body of a later release")
 				m.sign(key)
 			})
-			r := v.judge(t.Context(), types.Shard(types.SumCID(raw), testShards), "neighbour", data)
+			r := v.judge(t.Context(), types.Shard(types.SumCID(raw), testShards), &inbound{from: "neighbour", at: time.Now()}, data)
 			if r == nil || r.reason != Unsupported || r.reason.Rejected() {
 				t.Errorf("verdict %v", r)
 			}
@@ -325,7 +325,7 @@ func TestBudgets(t *testing.T) {
 		}
 		judge(t, v, g, small, accepted)
 		judge(t, v, g, small, OverBudget)
-		if r := v.judge(t.Context(), types.Shard(g.ID(), testShards), "another", small); r == nil || r.reason != NothingNew {
+		if r := v.judge(t.Context(), types.Shard(g.ID(), testShards), &inbound{from: "another", at: time.Now()}, small); r == nil || r.reason != NothingNew {
 			t.Errorf("another neighbour got %v", r)
 		}
 	})
@@ -356,11 +356,11 @@ func TestStrangersAreBounded(t *testing.T) {
 		a := broadcastertest.Announce(g, broadcastertest.Chain(t, key, g, 1, 8, false)...)
 		data := sealed(t, key, number{1, 1}, a, nil)
 		neighbour := peer.ID(fmt.Sprintf("neighbour %d", 2*i))
-		if r := v.judge(t.Context(), types.Shard(g.ID(), testShards), neighbour, data); r != nil {
+		if r := v.judge(t.Context(), types.Shard(g.ID(), testShards), &inbound{from: neighbour, at: time.Now()}, data); r != nil {
 			t.Fatal(r)
 		}
 		neighbour = peer.ID(fmt.Sprintf("neighbour %d", 2*i+1))
-		if r := v.judge(t.Context(), types.Shard(g.ID(), testShards), neighbour, data); r == nil || r.reason != NothingNew {
+		if r := v.judge(t.Context(), types.Shard(g.ID(), testShards), &inbound{from: neighbour, at: time.Now()}, data); r == nil || r.reason != NothingNew {
 			t.Fatalf("a second copy: %v", r)
 		}
 	}
