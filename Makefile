@@ -5,7 +5,7 @@ RUNS        ?= 3
 # A decoder's fuzz test, as package:function.
 FUZZ := $(shell grep -rlE '^func Fuzz' --include='*_test.go' . | xargs grep -hoE '^func Fuzz[A-Za-z]+' /dev/null --with-filename | sed -E 's,^\./,,; s,/[^/]*_test\.go:func ,:,')
 
-.PHONY: help build check lint test e2e fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics bench-long bench-parts bench-peer mutants generate
+.PHONY: help build check lint test e2e sim-table sim-long fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics bench-process bench-long bench-parts bench-peer mutants generate
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,7 @@ check: lint build test e2e fuzz ## all that must pass before a change lands
 lint: ## vet, staticcheck and the format
 	go vet ./...
 	go vet -tags process ./e2e/...
+	go vet -tags long ./e2e
 	$(STATICCHECK) ./...
 	cd bench && go vet ./... && $(STATICCHECK) ./...
 	@test -z "$$($(GOFUMPT) -l . | tee /dev/stderr)" || { echo 'run: make fmt'; exit 1; }
@@ -32,18 +33,27 @@ test: ## the tests, with the race detector
 e2e: build ## real daemons: killed, restarted, joined late
 	go test -tags process -count=1 ./e2e/...
 
+sim-table: ## every case of the simulation for three seeds, and the table of docs/simulation.md; about ten minutes
+	go run ./e2e/cases -seeds 3 -write docs/simulation.md
+
+sim-long: ## 100 nodes for an hour of virtual time, with churn, partitions and loss; about half an hour
+	go test -tags long -count=1 -timeout 3h -run '^TestLong$$' -v ./e2e
+
 fuzz: ## each decoder's fuzz test for FUZZTIME (20s)
 	@for f in $(FUZZ); do \
 		echo "fuzz $$f"; \
 		go test "./$${f%%:*}" -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s || exit 1; \
 	done
 
-bench: bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics bench-parts ## all benchmarks; one alone: make bench-append …
+bench: bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics bench-process bench-parts ## all benchmarks; one alone: make bench-append …
 
 bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics: bench-%:
 	go run ./e2e/bench -runs $(RUNS) $*
 
-bench-long: ## append and join up to 1,000,000 events, converge and heal up to 100,000 and 10,000
+bench-process: ## pub --lines of 10,000 (goal 1.0 s), and a fresh process joining them (goal 0.6 s)
+	go test -tags process -run '^$$' -bench Process -benchtime $(RUNS)x ./e2e
+
+bench-long: ## every work at three sizes: append and join up to 1,000,000 events, 100,000 topics
 	go run ./e2e/bench -runs 1 growth
 
 bench-parts:

@@ -45,7 +45,8 @@ var may = map[string][]string{
 	"cmd/cairn":                   {"types", "crdt", "node", "api", "api/...", "graph", "e2e"},
 	"e2e":                         {"types", "crdt", "node", "e2e/hostile"},
 	"e2e/hostile":                 {"types", "trie", "syncer/pb", "broadcaster/gossip/pb"}, // the wire, and no node behind it
-	"e2e/bench":                   {"types", "crdt", "node", "store/badger"},               // to fill a node's data at once
+	"e2e/cases":                   {"e2e"},
+	"e2e/bench":                   {"types", "crdt", "node", "store/badger"}, // to fill a node's data at once
 	"mutants":                     {},
 }
 

@@ -14,6 +14,7 @@ type lab struct {
 	system  system
 	dir     string        // for all data
 	writers int           // on each node
+	setup   time.Duration // what comes before may take so long
 	limit   time.Duration // of what is timed
 
 	nodes  []node

@@ -2,8 +2,10 @@ package crdt_test
 
 import (
 	"errors"
+	"math"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/cairn-p2p/cairn/crdt"
 	"github.com/cairn-p2p/cairn/types"
@@ -99,6 +101,66 @@ func TestGivenUpOwnEventsAreNoFork(t *testing.T) {
 	w.Receive("p", []*types.Event{forged.event("another fifth")}, nil)
 	if _, err := w.Append(t.Context(), crdt.Draft{}); !errors.Is(err, types.ErrForkedKey) {
 		t.Errorf("append: %v", err)
+	}
+}
+
+// A replica whose store is an old copy appends nothing before it is told that
+// the others were asked, and then above the greatest own seq that they had. It
+// does not forget that when it is unloaded.
+func TestRestoredReplicaWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old := newWorld(t, openTopic(t))
+		lost := lostChain(t, old, 4)
+		if err := old.Integrate(t.Context(), "p", lost[:2]); err != nil {
+			t.Fatal(err)
+		}
+		old.Close()
+		w := restartWith(t, old, func(cfg *crdt.Config) { cfg.Restored = true })
+		refused := func(when string) {
+			t.Helper()
+			if _, err := w.Append(t.Context(), crdt.Draft{}); !errors.Is(err, types.ErrRolledBack) {
+				t.Errorf("append %s: %v", when, err)
+			}
+			if s := mustState(t, w); !errors.Is(s.OwnErr, types.ErrRolledBack) || !w.Halted() {
+				t.Errorf("%s: halted %v, %v", when, w.Halted(), s.OwnErr)
+			}
+		}
+		refused("at once")
+		if err := w.Integrate(t.Context(), "p", lost[2:]); err != nil {
+			t.Fatal(err)
+		}
+		refused("after a sync that may not have been the last")
+		unload(t, w)
+		refused("after an unload")
+		if err := w.Resume(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		unload(t, w)
+		if e := mustAppend(t, w, "mine")[0]; e.Seq != 5 || w.Halted() {
+			t.Errorf("seq %d, halted %v", e.Seq, w.Halted())
+		}
+	})
+}
+
+// A clock that is far off changes nothing but the time of events, which stays
+// in range.
+func TestClockFarOff(t *testing.T) {
+	for name, test := range map[string]struct {
+		now  time.Time
+		want int64
+	}{
+		"before 1970": {time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC), 0},
+		"years ago":   {time.Unix(5, 6), 5e9 + 6},
+		"after 2262":  {time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC), math.MaxInt64},
+	} {
+		t.Run(name, func(t *testing.T) {
+			old := newWorld(t, openTopic(t))
+			old.Close()
+			w := restartWith(t, old, func(cfg *crdt.Config) { cfg.Now = func() time.Time { return test.now } })
+			if e := mustAppend(t, w, "mine")[0]; e.Time != test.want {
+				t.Errorf("time %d, want %d", e.Time, test.want)
+			}
+		})
 	}
 }
 

@@ -44,6 +44,7 @@ func (d *driver) work(inputs []input) {
 			in.finish(d, err)
 		}
 		if err != nil {
+			d.leaveFailed(inputs[:n])
 			err = d.recover(err)
 		}
 		for _, look := range looks { // at what is stored, whoever's commit failed
@@ -216,6 +217,7 @@ func (d *driver) flush() error {
 	if effects.Sync {
 		r.cfg.Syncer.Sync(r.topic, d.from)
 	}
+	r.leave(LeftPending, effects.Dropped)
 	if effects.Deliver > 0 {
 		r.cfg.Syncer.Changed(r.topic, d.replica.standing.root(), d.backfilled)
 		r.wake.fire()
@@ -226,7 +228,7 @@ func (d *driver) flush() error {
 	if events == 0 {
 		d.since = time.Time{}
 	} else if d.since.IsZero() {
-		d.since = r.cfg.Now()
+		d.since = time.Now()
 	}
 	r.halted.Store(d.clock.OwnErr() != nil)
 	d.from, d.backfilled = "", false

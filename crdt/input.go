@@ -3,6 +3,8 @@ package crdt
 import (
 	"errors"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/ipfs/go-cid"
 
@@ -35,7 +37,7 @@ type appendInput struct {
 }
 
 func (in *appendInput) apply(d *driver) error {
-	now := d.replica.cfg.Now().UnixNano()
+	now := hint(d.replica.cfg.Now())
 	for _, draft := range in.drafts {
 		after, err := d.lookUp(draft.After)
 		if errors.Is(err, types.ErrNotFound) {
@@ -54,6 +56,18 @@ func (in *appendInput) apply(d *driver) error {
 		in.last = d.clock.Events()
 	}
 	return nil
+}
+
+// hint is a time as events have it: one that a clock far off says is brought
+// into range, for it may not stop anybody from appending.
+func hint(t time.Time) int64 {
+	switch {
+	case t.Before(time.Unix(0, 0)):
+		return 0
+	case t.After(time.Unix(0, math.MaxInt64)):
+		return math.MaxInt64
+	}
+	return t.UnixNano()
 }
 
 func (in *appendInput) finish(d *driver, err error) {

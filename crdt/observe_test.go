@@ -1,7 +1,9 @@
 package crdt_test
 
 import (
+	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cairn-p2p/cairn/crdt"
@@ -13,10 +15,22 @@ import (
 type ledger struct {
 	commits []crdt.Commit
 	refused []error
+	left    [3]atomic.Int64 // events, by crdt.Left
 }
 
 func (l *ledger) Committed(c crdt.Commit) { l.commits = append(l.commits, c) }
 func (l *ledger) Refused(err error)       { l.refused = append(l.refused, err) }
+
+func (l *ledger) LeftToSync(why crdt.Left, events int) { l.left[why].Add(int64(events)) }
+
+// wantLeft holds what was let go of so far to what it should be.
+func (l *ledger) wantLeft(t *testing.T, when string, inbox, pending, failed int64) {
+	t.Helper()
+	got := [3]int64{l.left[crdt.LeftInbox].Load(), l.left[crdt.LeftPending].Load(), l.left[crdt.LeftFailed].Load()}
+	if want := [3]int64{inbox, pending, failed}; got != want {
+		t.Errorf("%s: told of %d events left to a sync (inbox, pending, failed), want %d", when, got, want)
+	}
+}
 
 // sum adds up the events of all commits, and returns the last one.
 func (l *ledger) sum(t *testing.T) (total, last crdt.Commit) {
@@ -78,6 +92,43 @@ func TestObserverAfterFailedCommit(t *testing.T) {
 	if total, last := l.sum(t); total.Appended != 1 || last.Events != 2 {
 		t.Errorf("told of %+v, at last %+v", total, last)
 	}
+}
+
+// Every event from gossip that is let go of is told of, with the reason.
+func TestNothingIsLetGoInSilence(t *testing.T) {
+	l := &ledger{}
+	w := newObservedWorld(t, openTopic(t), l)
+	other := &author{t: t, topic: w.topic, key: key(2)}
+	chain := other.chain(5)
+	w.Receive("p", chain[2:], nil)
+	mustState(t, w)
+	l.wantLeft(t, "while they wait", 0, 0, 0)
+	w.Evict(1)
+	mustState(t, w)
+	l.wantLeft(t, "after one was evicted", 0, 1, 0)
+
+	w.store.inject(func(*types.Batch) (bool, error) { return false, types.ErrStore })
+	w.Receive("p", chain[:1], nil)
+	mustState(t, w)
+	l.wantLeft(t, "after a failed commit, with two that waited", 0, 1, 3)
+	w.store.inject(nil)
+
+	release := w.store.holdCommits()
+	appended := make(chan error)
+	go func() {
+		_, err := w.Append(context.Background(), crdt.Draft{})
+		appended <- err
+	}()
+	big := []*types.Event{other.event(string(make([]byte, types.MaxPayload)))}
+	for l.left[crdt.LeftInbox].Load() == 0 {
+		w.Receive("flood", big, nil)
+	}
+	release()
+	if err := <-appended; err != nil {
+		t.Fatal(err)
+	}
+	mustState(t, w)
+	l.wantLeft(t, "after a flood", 1, 1, 3)
 }
 
 // TestPendingSince: a state says how long something has been pending, and the

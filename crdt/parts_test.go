@@ -63,8 +63,16 @@ func newObservedWorld(t *testing.T, g *types.Genesis, o crdt.Observer) *world {
 // restart is a new replica on the store of one that was closed.
 func restart(t *testing.T, old *world) *world {
 	t.Helper()
+	return restartWith(t, old, func(*crdt.Config) {})
+}
+
+// restartWith is restart with another configuration.
+func restartWith(t *testing.T, old *world, change func(*crdt.Config)) *world {
+	t.Helper()
 	w := &world{store: old.store, syncer: old.syncer, gossip: old.gossip, topic: old.topic}
-	w.Replica = crdt.New(&crdt.Config{Key: key(1), Store: w.store, Broadcaster: w.gossip, Syncer: w.syncer}, old.Genesis(), nil)
+	cfg := &crdt.Config{Key: key(1), Store: w.store, Broadcaster: w.gossip, Syncer: w.syncer}
+	change(cfg)
+	w.Replica = crdt.New(cfg, old.Genesis(), nil)
 	t.Cleanup(w.Close)
 	return w
 }

@@ -26,15 +26,16 @@ const maxInbox = 8 << 20
 // inputOverhead is what a message counts in the inbox beside its events.
 const inputOverhead = 128
 
-// Config is what the replicas of a node are made of. Only Limits, Now and Log
-// may be zero.
+// Config is what the replicas of a node are made of. Only Limits, Restored, Now
+// and Log may be zero.
 type Config struct {
 	Key         ed25519.PrivateKey
 	Store       Store
 	Broadcaster Broadcaster
 	Syncer      Syncer
 	Limits      clock.Limits     // zero: clock.DefaultLimits
-	Now         func() time.Time // zero: time.Now
+	Restored    bool             // the store is an old copy of itself: appends fail with types.ErrRolledBack until Resume
+	Now         func() time.Time // gives the time of events, and nothing else; zero: time.Now
 	Log         *slog.Logger     // zero: nothing is logged
 }
 
@@ -60,8 +61,9 @@ type Replica struct {
 	observer Observer
 	wake     signal // fires after each commit
 
-	mu     sync.Mutex
-	closed bool
+	mu      sync.Mutex
+	closed  bool
+	resumed bool // Config.Restored holds no longer
 	// loaded is nil while the replica is dormant. It is written under mu.
 	loaded atomic.Pointer[loaded]
 }
@@ -102,6 +104,7 @@ func (r *Replica) load() *loaded {
 		l = &loaded{Replica: r, cfg: r.cfg.withDefaults(), topic: r.topic(), self: r.self()}
 		l.idle.L = &r.mu
 		l.driver.replica = l
+		l.driver.doubt.Restored = l.cfg.Restored && !r.resumed
 		r.loaded.Store(l)
 	}
 	return l
@@ -179,6 +182,7 @@ func (r *Replica) Receive(from types.PeerID, events []*types.Event, heads []cid.
 		size += e.Size()
 	}
 	if !r.post(&receiveInput{from: from, events: events, heads: heads}, size) {
+		r.leave(LeftInbox, len(events))
 		r.cfg.Syncer.Sync(r.topic(), from)
 	}
 }
@@ -224,11 +228,15 @@ func (r *Replica) Halted() bool {
 func (r *Replica) Evict(size int) { r.post(evictInput(size), 0) }
 
 // Resume lets appends go on after types.ErrRolledBack, with seqs above the
-// greatest that was seen: for when nobody can be asked for the lost events.
+// greatest that was seen: for when everybody who can be asked for lost events
+// has been.
 func (r *Replica) Resume(ctx context.Context) error {
 	return r.inspect(ctx, func(d *driver) {
 		d.clock.Resume()
 		d.replica.halted.Store(d.clock.OwnErr() != nil)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.resumed = true
 	})
 }
 

@@ -35,6 +35,16 @@ func Builtin() []Scenario {
 			},
 		},
 		{
+			Name: "lives", About: "One node crashes, one leaves for a while, one restarts, and one joins late.",
+			Nodes: 5, Events: 500, Writers: 10, Duration: 5 * s, Link: lan,
+			Faults: []Fault{
+				{At: 1 * s, Kind: Crash, Nodes: []int{0}, For: s},
+				{At: 1500 * time.Millisecond, Kind: Leave, Nodes: []int{1}, For: s},
+				{At: 3 * s, Kind: Restart, Nodes: []int{2}},
+				{At: 4 * s, Kind: Join, Nodes: []int{4}},
+			},
+		},
+		{
 			Name: "late", About: "A node joins when nearly all has been written.",
 			Nodes: 4, Events: 2000, Writers: 8, Duration: 4 * s, Link: lan,
 			Faults: []Fault{{At: 3500 * time.Millisecond, Kind: Join, Nodes: []int{3}}},
@@ -76,6 +86,38 @@ func Builtin() []Scenario {
 				{At: 4 * s, Kind: Leave, Nodes: []int{3, 4, 5}, For: 2 * s},
 				{At: 7 * s, Kind: Restart, Nodes: []int{6}},
 			},
+		},
+		{
+			Name: "slow", About: "One node reads and sends 200 kbit a second, and catches up when it does better.",
+			Nodes: 5, Events: 500, Writers: 4, Duration: 7 * s, Link: lan,
+			Faults: []Fault{{At: 1 * s, Kind: Slow, Nodes: []int{4}, For: 4 * s, Bandwidth: 200_000}},
+		},
+		{
+			Name: "disk-full", About: "Two nodes' disks are full for a while: they take nothing new, and resume by themselves.",
+			Nodes: 5, Events: 500, Writers: 5, Duration: 8 * s, Link: lan,
+			Faults: []Fault{{At: 1 * s, Kind: DiskFull, Nodes: []int{0, 1}, For: 4 * s}},
+		},
+		{
+			Name: "clock-skew", About: "One node's clock is ten years ahead, another's twenty years behind.",
+			Nodes: 5, Events: 500, Writers: 5, Duration: 5 * s, Link: lan,
+			Faults: []Fault{
+				{At: 0, Kind: ClockSkew, Nodes: []int{0}, Skew: 10 * year},
+				{At: 1 * s, Kind: ClockSkew, Nodes: []int{1}, Skew: -20 * year},
+			},
+		},
+		{
+			Name: "strangers", About: "Each node knows one other and finds the rest through the DHT, while some leave and crash.",
+			Nodes: 8, Events: 300, Writers: 8, Duration: 8 * s, Link: lan, DHT: true,
+			Faults: []Fault{
+				{At: 1 * s, Kind: Leave, Nodes: []int{0}, For: 5 * s},
+				{At: 3 * s, Kind: Crash, Nodes: []int{1, 2}, For: 2 * s},
+				{At: 4 * s, Kind: Join, Nodes: []int{7}},
+			},
+		},
+		{
+			Name: "restore-old", About: "A node's data is replaced by a copy three seconds old, which lacks events of its own.",
+			Nodes: 5, Events: 500, Writers: 5, Duration: 8 * s, Link: lan,
+			Faults: []Fault{{At: 5 * s, Kind: RestoreOld, Nodes: []int{0}, Age: 3 * s}},
 		},
 	}
 	slices.SortStableFunc(all, func(a, b Scenario) int { return int(a.Duration - b.Duration) })

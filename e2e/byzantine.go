@@ -95,7 +95,7 @@ func (r *run) attack(ctx context.Context, number int, f Fault, nodes []int) erro
 	}
 	for _, h := range r.hosts {
 		if l := h.living(); l != nil {
-			a.opened[l.node.ID()] = h.index
+			a.opened[l.here().ID()] = h.index
 		}
 	}
 	a.connected = r.connections(a.opened)
@@ -110,11 +110,12 @@ func (r *run) attack(ctx context.Context, number int, f Fault, nodes []int) erro
 
 // nextHost returns where the next hostile peer listens.
 func (r *run) nextHost(int) (string, []libp2p.Option) {
-	var cfg node.Config
-	r.net.configure(len(r.hosts)+r.strangers, &cfg)
 	r.strangers++
-	return cfg.Listen[0], cfg.Host
+	return r.net.place(len(r.hosts) + r.strangers - 1)
 }
+
+// here is the node of a life in this process: hostile peers meet no others.
+func (l *life) here() *node.Node { return l.node.(local).Node }
 
 // connections returns which of the nodes with these ids are connected, the lower
 // index first.
@@ -125,7 +126,7 @@ func (r *run) connections(ids map[types.PeerID]int) map[[2]int]bool {
 		if l == nil {
 			continue
 		}
-		for _, p := range l.node.Peers() {
+		for _, p := range l.here().Peers() {
 			if other, ok := ids[p.ID]; ok {
 				connected[[2]int{min(h.index, other), max(h.index, other)}] = true
 			}
@@ -155,8 +156,9 @@ func (r *run) endure(ctx context.Context, result *Result, growth func() uint64) 
 		return err
 	}
 	result.Growth = growth()
-	if limit := r.heapCap(); result.Growth > limit {
-		result.Wrong = append(result.Wrong, fmt.Sprintf("the heap grew by %d bytes, at most %d may be", result.Growth, limit))
+	result.GrowthCap = r.heapCap()
+	if result.Growth > result.GrowthCap {
+		result.Wrong = append(result.Wrong, fmt.Sprintf("the heap grew by %d bytes, at most %d may be", result.Growth, result.GrowthCap))
 	}
 	if err := r.endAttacks(nil); err != nil {
 		return err
@@ -236,7 +238,7 @@ func (r *run) judgeOne(ctx context.Context, a *assault, result *Result) (AttackR
 // whether its score is below that of one who did nothing.
 func accuses(ctx context.Context, l *life, proof hostile.Proof, ids []types.PeerID) (named, low bool, err error) {
 	for _, t := range l.topics {
-		s, err := t.Status(ctx)
+		s, err := t.(*node.Topic).Status(ctx)
 		if err != nil {
 			return false, false, err
 		}
@@ -251,7 +253,7 @@ func accuses(ctx context.Context, l *life, proof hostile.Proof, ids []types.Peer
 			break
 		}
 	}
-	for _, p := range l.node.Peers() {
+	for _, p := range l.here().Peers() {
 		low = low || slices.Contains(ids, p.ID) && p.Score < 0
 	}
 	return named, low, nil
@@ -260,7 +262,7 @@ func accuses(ctx context.Context, l *life, proof hostile.Proof, ids []types.Peer
 func offenders(ctx context.Context, l *life) []node.Offender {
 	var all []node.Offender
 	for _, t := range l.topics {
-		if s, err := t.Status(ctx); err == nil {
+		if s, err := t.(*node.Topic).Status(ctx); err == nil {
 			all = append(all, s.Offenders...)
 		}
 	}
@@ -277,7 +279,7 @@ func (r *run) onlyAttacks() bool {
 func (r *run) adopted() (most, limit int) {
 	for _, h := range r.hosts {
 		if l := h.living(); l != nil {
-			most = max(most, len(l.node.Topics()))
+			most = max(most, len(l.here().Topics()))
 		}
 	}
 	return most, r.s.Topics + maxAdopted

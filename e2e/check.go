@@ -12,9 +12,10 @@ import (
 
 // Replica is what one node holds of one topic.
 type Replica struct {
-	Node      string         // its name, for the errors
-	Log       []*types.Event // the delivery log
-	Events    uint64         // how many the node says there are in it
+	Node      string          // its name, for the errors
+	Publisher types.Publisher // its key; zero: it writes nothing
+	Log       []*types.Event  // the delivery log
+	Events    uint64          // how many the node says there are in it
 	Heads     []types.Head
 	HeadsHash types.Hash
 	Pending   int // events that wait for their links
@@ -26,6 +27,7 @@ type Replica struct {
 //   - each has every event that was acknowledged;
 //   - its delivery log has each event once, after its links, and as many as it
 //     says;
+//   - no node has given one seq to two events;
 //   - its heads are the sinks of the DAG in the log, and the heads hash is theirs;
 //   - nothing is pending;
 //   - all heads hashes are equal.
@@ -33,8 +35,13 @@ type Replica struct {
 // It returns what is wrong, one sentence each, at most 10 for a replica.
 func Check(replicas []Replica, acknowledged []cid.Cid) []string {
 	var wrong []string
+	nodes := map[types.Publisher]string{}
 	for _, r := range replicas {
-		of := r.check(acknowledged)
+		nodes[r.Publisher] = r.Node
+	}
+	delete(nodes, types.Publisher{})
+	for _, r := range replicas {
+		of := append(r.check(acknowledged), r.checkForks(nodes)...)
 		for _, w := range of[:min(len(of), maxWrong)] {
 			wrong = append(wrong, r.Node+": "+w)
 		}
@@ -81,6 +88,28 @@ func (r *Replica) check(acknowledged []cid.Cid) []string {
 	}
 	if r.Pending != 0 {
 		wrong = append(wrong, fmt.Sprintf("%d events are pending", r.Pending))
+	}
+	return wrong
+}
+
+// checkForks looks for a seq that one of the nodes used for two events.
+func (r *Replica) checkForks(nodes map[types.Publisher]string) []string {
+	type place struct {
+		publisher types.Publisher
+		seq       uint64
+	}
+	var wrong []string
+	used := map[place]cid.Cid{}
+	for _, e := range r.Log {
+		name, ok := nodes[e.Publisher]
+		if !ok {
+			continue
+		}
+		at := place{e.Publisher, e.Seq}
+		if other, ok := used[at]; ok && other != e.CID {
+			wrong = append(wrong, fmt.Sprintf("%s gave seq %d to two events, %s and %s", name, e.Seq, other, e.CID))
+		}
+		used[at] = e.CID
 	}
 	return wrong
 }

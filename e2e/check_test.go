@@ -60,6 +60,14 @@ func TestCheck(t *testing.T) {
 	pending.Pending = 1
 	short := replicaOf(log, log[3])
 	short.Events = 5
+	own := slices.Clone(log)
+	for i := range 2 {
+		e := *log[i]
+		e.Publisher, e.Seq = types.Publisher{1}, 7
+		own[i] = &e
+	}
+	forked := replicaOf(own, log[3])
+	forked.Publisher = types.Publisher{1}
 	for _, test := range []struct {
 		name    string
 		replica Replica
@@ -76,6 +84,7 @@ func TestCheck(t *testing.T) {
 		{"a sink is no head", replicaOf(log), []string{"1 sinks of the log are no heads"}},
 		{"stale heads hash", stale, []string{"that of its heads", "b: heads hash"}},
 		{"short log", short, []string{"4 events were delivered of 5"}},
+		{"a seq twice", forked, []string{"a gave seq 7 to two events"}},
 		{"pending", pending, []string{"1 events are pending"}},
 	} {
 		wrong := strings.Join(Check([]Replica{test.replica, sound}, acknowledged), "\n")

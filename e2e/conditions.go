@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// conditions is what keeps nodes apart at a moment. It is not changed once it
-// is made.
+// conditions is what is wrong with the network and the nodes at a moment. It is
+// not changed once it is made.
 type conditions struct {
 	down   map[int]bool  // nodes that nothing reaches or leaves
 	faults map[int]shape // in force, by their number
 }
 
-// shape is a Partition, Lose or Delay in force.
+// shape is a fault in force: one that is not over at once, and leaves its nodes
+// up.
 type shape struct {
 	fault Fault
 	in    map[int]bool // its nodes
@@ -44,8 +45,16 @@ func (c conditions) without(number int) conditions {
 	return c
 }
 
-// healed returns the conditions without any fault; who is down stays down.
-func (c conditions) healed() conditions { return conditions{down: c.down} }
+// healed returns the conditions without any fault of the network; who is down
+// stays down.
+func (c conditions) healed() conditions {
+	c.faults = maps.Clone(c.faults)
+	maps.DeleteFunc(c.faults, func(_ int, s shape) bool { return s.fault.Kind != DiskFull && s.fault.Kind != ClockSkew })
+	return c
+}
+
+// mended returns the conditions without any fault; who is down stays down.
+func (c conditions) mended() conditions { return conditions{down: c.down} }
 
 // reach returns the conditions with a node down or up.
 func (c conditions) reach(node int, up bool) conditions {
@@ -91,6 +100,39 @@ func (c conditions) delay(from, to int) time.Duration {
 	for _, s := range c.faults {
 		if s.in[from] || s.in[to] {
 			d += s.fault.Delay
+		}
+	}
+	return d
+}
+
+// bandwidth returns the bits a second that a node reads and sends at most, each;
+// 0: no fault bounds them.
+func (c conditions) bandwidth(node int) int {
+	least := 0
+	for _, s := range c.faults {
+		if b := s.fault.Bandwidth; s.in[node] && b > 0 && (least == 0 || b < least) {
+			least = b
+		}
+	}
+	return least
+}
+
+// diskFull reports whether a node has no disk left.
+func (c conditions) diskFull(node int) bool {
+	for _, s := range c.faults {
+		if s.fault.Kind == DiskFull && s.in[node] {
+			return true
+		}
+	}
+	return false
+}
+
+// skew returns by how much a node's clock is ahead.
+func (c conditions) skew(node int) time.Duration {
+	var d time.Duration
+	for _, s := range c.faults {
+		if s.in[node] {
+			d += s.fault.Skew
 		}
 	}
 	return d

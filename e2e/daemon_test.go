@@ -43,6 +43,7 @@ func TestMain(m *testing.M) {
 // daemon is a `cairn run` process.
 type daemon struct {
 	t    testing.TB
+	in   string // its network namespace; empty: the test's
 	dir  string
 	cmd  *exec.Cmd
 	api  string // URL
@@ -54,15 +55,22 @@ type daemon struct {
 // startDaemon runs a daemon on free ports and waits until it is ready.
 func startDaemon(t testing.TB, dir string, bootstrap ...*daemon) *daemon {
 	t.Helper()
+	return startDaemonIn(t, "", "/ip4/127.0.0.1/tcp/0", dir, bootstrap...)
+}
+
+// startDaemonIn runs a daemon in a network namespace, where it listens on a
+// multiaddress.
+func startDaemonIn(t testing.TB, in, listen, dir string, bootstrap ...*daemon) *daemon {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"run", "--data-dir", dir, "--listen", "/ip4/127.0.0.1/tcp/0", "--api", "127.0.0.1:0"}
+	args := argv(in, path, "run", "--data-dir", dir, "--listen", listen, "--api", "127.0.0.1:0")
 	for _, b := range bootstrap {
 		args = append(args, "--bootstrap", b.p2p)
 	}
-	d := &daemon{t: t, dir: dir, cmd: exec.Command(path, args...), gone: make(chan struct{})}
+	d := &daemon{t: t, in: in, dir: dir, cmd: exec.Command(args[0], args[1:]...), gone: make(chan struct{})}
 	var stderr bytes.Buffer
 	d.cmd.Stderr = &stderr
 	// A killed daemon leaves its files: those of before say nothing.
@@ -87,6 +95,15 @@ func startDaemon(t testing.TB, dir string, bootstrap ...*daemon) *daemon {
 	d.p2p = strings.Fields(d.await("p2p.addrs"))[0] // the last file to appear
 	d.api = "http://" + strings.TrimSpace(d.await("api.addr"))
 	return d
+}
+
+// argv is the command line that runs a program in a network namespace. What it
+// starts becomes the program, so its pid is the program's.
+func argv(in, path string, args ...string) []string {
+	if in == "" {
+		return append([]string{path}, args...)
+	}
+	return append([]string{"ip", "netns", "exec", in, path}, args...)
 }
 
 // await returns the content of a file that the daemon writes when it is ready.
@@ -127,7 +144,8 @@ func (d *daemon) stop() {
 // command returns a client's command that talks to the daemon.
 func (d *daemon) command(ctx context.Context, args ...string) *exec.Cmd {
 	path, _ := binary() //nolint:errcheck // it was built to start the daemon
-	cmd := exec.CommandContext(ctx, path, append([]string{"--api", d.api}, args...)...)
+	all := argv(d.in, path, append([]string{"--api", d.api}, args...)...)
+	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
 	cmd.Stderr = os.Stderr
 	return cmd
 }

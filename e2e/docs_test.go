@@ -26,7 +26,7 @@ func TestDocumented(t *testing.T) {
 	}
 	simulate(t, s)
 	examples := map[Kind]string{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z]+)` \\|.*\\| (`at = .*) \\|$").FindAllStringSubmatch(string(text), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|.*\\| (`at = .*) \\|$").FindAllStringSubmatch(string(text), -1) {
 		examples[Kind(row[1])] = strings.ReplaceAll(strings.ReplaceAll(row[2], "`, `", "\n"), "`", "")
 	}
 	for _, k := range Kinds() {

@@ -43,6 +43,7 @@ type file struct {
 	Size     int        `toml:"size,omitempty"`
 	Writers  int        `toml:"writers,omitempty"`
 	Duration duration   `toml:"duration"`
+	DHT      bool       `toml:"dht,omitempty"`
 	Seed     int64      `toml:"seed,omitempty"`
 	Link     fileLink   `toml:"link,omitempty"`
 	Faults   []fault    `toml:"fault,omitempty"`
@@ -65,6 +66,9 @@ type fault struct {
 	Asymmetric bool     `toml:"asymmetric,omitempty"`
 	Loss       float64  `toml:"loss,omitempty"`
 	Delay      duration `toml:"delay,omitempty"`
+	Bandwidth  int      `toml:"bandwidth,omitempty"`
+	Skew       duration `toml:"skew,omitempty"`
+	Age        duration `toml:"age,omitempty"`
 	Behaviour  string   `toml:"behaviour,omitempty"`
 	Count      int      `toml:"count,omitempty"`
 }
@@ -217,7 +221,7 @@ func (at places) of(e *FieldError) int {
 func (f *file) scenario() Scenario {
 	s := Scenario{
 		Name: f.Name, About: f.About, Nodes: f.Nodes, Topics: f.Topics, Events: f.Events, Size: f.Size,
-		Writers: f.Writers, Duration: time.Duration(f.Duration), Seed: uint64(f.Seed),
+		Writers: f.Writers, Duration: time.Duration(f.Duration), DHT: f.DHT, Seed: uint64(f.Seed),
 		Link: Link{
 			Latency: time.Duration(f.Link.Latency), Jitter: time.Duration(f.Link.Jitter),
 			Loss: f.Link.Loss, Bandwidth: f.Link.Bandwidth,
@@ -228,6 +232,7 @@ func (f *file) scenario() Scenario {
 		s.Faults = append(s.Faults, Fault{
 			At: time.Duration(a.At), Kind: a.Kind, Nodes: a.Nodes, Pick: a.Pick, For: time.Duration(a.For),
 			Asymmetric: a.Asymmetric, Loss: a.Loss, Delay: time.Duration(a.Delay),
+			Bandwidth: a.Bandwidth, Skew: time.Duration(a.Skew), Age: time.Duration(a.Age),
 			Behaviour: a.Behaviour, Count: a.Count,
 		})
 	}
@@ -238,7 +243,7 @@ func (f *file) scenario() Scenario {
 func (s Scenario) TOML() ([]byte, error) {
 	f := file{
 		Name: s.Name, About: s.About, Nodes: s.Nodes, Topics: s.Topics, Events: s.Events, Size: s.Size,
-		Writers: s.Writers, Duration: duration(s.Duration), Seed: int64(s.Seed),
+		Writers: s.Writers, Duration: duration(s.Duration), DHT: s.DHT, Seed: int64(s.Seed),
 		Link: fileLink{
 			Latency: duration(s.Link.Latency), Jitter: duration(s.Link.Jitter),
 			Loss: s.Link.Loss, Bandwidth: s.Link.Bandwidth,
@@ -249,6 +254,7 @@ func (s Scenario) TOML() ([]byte, error) {
 		f.Faults = append(f.Faults, fault{
 			At: duration(a.At), Kind: a.Kind, Nodes: a.Nodes, Pick: a.Pick, For: duration(a.For),
 			Asymmetric: a.Asymmetric, Loss: a.Loss, Delay: duration(a.Delay),
+			Bandwidth: a.Bandwidth, Skew: duration(a.Skew), Age: duration(a.Age),
 			Behaviour: a.Behaviour, Count: a.Count,
 		})
 	}

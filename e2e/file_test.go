@@ -22,6 +22,7 @@ events = 100
 size = 64
 writers = 3
 duration = "1m30s"
+dht = true
 seed = 7
 
 [link]
@@ -48,6 +49,21 @@ at = "3s"
 kind = "delay"
 delay = "1s"
 
+[[fault]]
+at = "4s"
+kind = "slow"
+bandwidth = 100_000
+
+[[fault]]
+at = "5s"
+kind = "clock-skew"
+skew = "-1h"
+
+[[fault]]
+at = "6s"
+kind = "restore-old"
+age = "2s"
+
 [expect]
 within = "20s"
 `
@@ -60,12 +76,15 @@ within = "20s"
 	}
 	want := Scenario{
 		Name: "mine", About: "all of it", Nodes: 5, Topics: 2, Events: 100, Size: 64, Writers: 3,
-		Duration: 90 * time.Second, Seed: 7,
+		Duration: 90 * time.Second, DHT: true, Seed: 7,
 		Link: Link{20 * time.Millisecond, 5 * time.Millisecond, 0.1, 10_000_000},
 		Faults: []Fault{
 			{At: time.Second, Kind: Partition, Nodes: []int{0, 4}, For: 10 * time.Second, Asymmetric: true},
 			{At: 2 * time.Second, Kind: Lose, Pick: 2, Loss: 0.5},
 			{At: 3 * time.Second, Kind: Delay, Delay: time.Second},
+			{At: 4 * time.Second, Kind: Slow, Bandwidth: 100_000},
+			{At: 5 * time.Second, Kind: ClockSkew, Skew: -time.Hour},
+			{At: 6 * time.Second, Kind: RestoreOld, Age: 2 * time.Second},
 		},
 		Expect: Expect{20 * time.Second},
 	}

@@ -19,7 +19,7 @@ func TestHostileBig(t *testing.T) {
 			continue
 		}
 		s.Faults[0].Count = count
-		s.Duration = 60 * time.Second
+		s.Duration = 30 * time.Second
 		s.Expect.Within = 30 * time.Minute
 		hold(t, s, Loopback)
 	}

@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"slices"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/metrics"
@@ -16,50 +19,65 @@ type Medium int
 const (
 	// Simulated: QUIC over a network in memory, with the scenario's link.
 	Simulated Medium = iota
-	// Loopback: TCP of this machine. It has no Link, no Lose, no Delay and no
-	// asymmetric Partition, and a cut closes connections instead of losing packets.
+	// Loopback: TCP of this machine. It has no Link, no Lose, no Delay, no Slow and
+	// no asymmetric Partition, and a cut closes connections instead of losing
+	// packets.
 	Loopback
+	// Processes: TCP of this machine, with each node a process of its own, which
+	// Options.Binary is run as. Crash kills it. It has no Link and nothing that
+	// keeps nodes apart.
+	Processes
 )
 
 // String returns the medium's name.
 func (m Medium) String() string {
-	if m == Loopback {
+	switch m {
+	case Loopback:
 		return "loopback"
+	case Processes:
+		return "processes"
+	default:
+		return "simulated"
 	}
-	return "simulated"
 }
 
 // can reports why the medium cannot show a scenario.
 func (m Medium) can(s *Scenario) error {
-	if m == Simulated {
-		return nil
-	}
-	if m != Loopback {
+	if m < Simulated || m > Processes {
 		return fmt.Errorf("no medium %d", m)
 	}
 	for i, f := range s.Faults {
-		if f.Kind == Lose || f.Kind == Delay || f.Asymmetric {
-			return &FieldError{i, "kind", fmt.Errorf("only the simulated network can lose, delay or cut one direction")}
+		if m == Loopback && (f.Kind == Lose || f.Kind == Delay || f.Kind == Slow || f.Asymmetric) {
+			return &FieldError{i, "kind", fmt.Errorf("only the simulated network can lose, delay, be slow or cut one direction")}
+		}
+		if m == Processes && !slices.Contains(ofProcesses, f.Kind) {
+			return &FieldError{i, "kind", fmt.Errorf("processes can only %q", ofProcesses)}
 		}
 	}
 	return nil
 }
 
+// ofProcesses are the faults that can be done to a process from outside.
+var ofProcesses = []Kind{Crash, Restart, Leave, Join}
+
 // network is a Medium in use.
 type network interface {
-	// configure gives the node with that index its address and its way to the
-	// network. It is called before each opening.
-	configure(index int, cfg *node.Config)
-	// opened tells of a node that is open.
-	opened(index int, n *node.Node)
+	// open opens the node with that index as cfg says, with an address and a way
+	// to the network of its own.
+	open(ctx context.Context, index int, cfg node.Config) (instance, error)
+	// place is where the host with that index listens, and its way to the network.
+	place(index int) (listen string, way []libp2p.Option)
 	// set makes what keeps nodes apart be c, when it returns.
 	set(c conditions)
-	// traffic returns the bytes and packets that the nodes sent so far; 0
-	// packets when it does not see them.
+	// traffic returns the bytes and packets that the nodes sent so far; 0 of
+	// those that it does not see.
 	traffic() (bytes, packets uint64)
 	// close ends the network, after the last node.
 	close()
 }
+
+// anyPort is a port of this machine that is free.
+const anyPort = "/ip4/127.0.0.1/tcp/0"
 
 // loopback is the network of this machine.
 type loopback struct {
@@ -79,18 +97,21 @@ func newLoopback(nodes int) *loopback {
 	}
 }
 
-func (l *loopback) configure(index int, cfg *node.Config) {
-	if l.listens[index] == "" {
-		l.listens[index] = "/ip4/127.0.0.1/tcp/0"
+func (l *loopback) open(ctx context.Context, index int, cfg node.Config) (instance, error) {
+	listen, way := l.place(index)
+	cfg.Listen, cfg.Host = []string{listen}, way
+	n, err := node.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
 	}
-	cfg.Listen = []string{l.listens[index]}
-	cfg.Host = []libp2p.Option{libp2p.BandwidthReporter(l.counter)}
-}
-
-func (l *loopback) opened(index int, n *node.Node) {
 	l.nodes[index], l.indexes[n.ID()] = n, index
 	l.listens[index] = bare(n.Addrs()[0])
 	l.set(l.now)
+	return local{n}, nil
+}
+
+func (l *loopback) place(index int) (listen string, way []libp2p.Option) {
+	return cmp.Or(l.listens[index], anyPort), []libp2p.Option{libp2p.BandwidthReporter(l.counter)}
 }
 
 func (l *loopback) set(c conditions) {

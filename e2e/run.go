@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -23,6 +24,9 @@ import (
 // network, in real time except inside testing/synctest.
 type Options struct {
 	Medium Medium
+	// Binary is the path of the program cairn, which Processes needs and nobody
+	// else uses.
+	Binary string
 	// Dir takes the nodes' data; empty: a temporary directory, removed at the
 	// end.
 	Dir string
@@ -50,18 +54,26 @@ type Result struct {
 	Nodes        int           `json:"nodes"`
 	Events       int           `json:"events"`       // on the first node, of all topics
 	Acknowledged int           `json:"acknowledged"` // at most Events: an append that failed may have persisted
+	Lost         int           `json:"lost"`         // of the acknowledged ones, those that not every node has
 	Heads        int           `json:"heads"`        // of all topics
 	Took         time.Duration `json:"took"`         // from the start until it was checked
 	// Converged is the time from the last fault, mending or append, whichever
 	// was latest, until all replicas were equal.
 	Converged time.Duration `json:"converged"`
-	Bytes     uint64        `json:"bytes"`   // that all nodes sent until then
-	Packets   uint64        `json:"packets"` // the same; 0 on loopback, which does not see them
+	Bytes     uint64        `json:"bytes"`   // that all nodes sent until then; 0 from Processes, which are not looked into
+	Packets   uint64        `json:"packets"` // the same; 0 but on the simulated network, which alone sees them
+	// Redundant is the number of events that came by sync to a node that had
+	// them, by Needed: those that the nodes needed from each other, each from its
+	// publisher to every other node once.
+	Redundant uint64 `json:"redundant"`
+	Needed    uint64 `json:"needed"`
+	Peaks     Peaks  `json:"peaks"`
 	// Wrong is what does not hold, one sentence each; empty: all does.
-	Wrong   []string       `json:"wrong"`
-	Attacks []AttackResult `json:"attacks,omitempty"` // in the order in which they began
-	Growth  uint64         `json:"growth,omitempty"`  // of the heap of the process, with attacks alone
-	Faults  []Happening    `json:"faults"`            // in the order in which they happened
+	Wrong     []string       `json:"wrong"`
+	Attacks   []AttackResult `json:"attacks,omitempty"`    // in the order in which they began
+	Growth    uint64         `json:"growth,omitempty"`     // of the heap of the process, with attacks alone
+	GrowthCap uint64         `json:"growth_cap,omitempty"` // what it may be
+	Faults    []Happening    `json:"faults"`               // in the order in which they happened
 
 	// Of a run with Options.Trace:
 	Samples []Sample       `json:"samples,omitempty"`
@@ -92,6 +104,9 @@ func Run(ctx context.Context, s Scenario, o Options) (*Result, error) {
 	if err := o.Medium.can(&s); err != nil {
 		return nil, fmt.Errorf("scenario %q on the %s network: %w", s.Name, o.Medium, err)
 	}
+	if o.Medium == Processes && o.Binary == "" {
+		return nil, fmt.Errorf("scenario %q on the %s network: %w: no binary", s.Name, o.Medium, types.ErrInvalidArgument)
+	}
 	dir, err := os.MkdirTemp(o.Dir, "cairn-sim-")
 	if err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
@@ -113,28 +128,39 @@ type run struct {
 	started time.Time
 	net     network
 	hosts   []*host
+	fail    context.CancelCauseFunc // ends the run; set while it is under way
 
-	now         conditions // owned by the goroutine that acts
-	lives       int        // how many nodes were opened so far; owned by the same, as the following
+	// Owned by the goroutine that acts:
+	now    conditions
+	dirs   int // how many data directories were made after the first ones
+	copies map[copyKey]string
+
 	assaults    []*assault
 	underAttack bool // hostile peers are about: what they send may wait for its links
 	strangers   int  // hostile peers so far
 
+	seen atomic.Pointer[conditions] // now, for the nodes
+
 	progress sync.Mutex // held while Options.Progress is called
 
-	mu    sync.Mutex
-	acked map[types.TopicID][]cid.Cid
-	count int
-	last  time.Time // of the last fault, mending or append
+	mu      sync.Mutex
+	acked   map[types.TopicID][]cid.Cid // what must be everywhere in the end
+	excused map[types.TopicID][]cid.Cid // acknowledged, and maybe lost with the only disk that had it
+	count   int
+	last    time.Time // of the last fault, mending or append
 
 	trace trace
 }
 
 func newRun(s Scenario, o Options, dir string) *run {
-	r := &run{s: s, o: o, dir: dir, rng: rand.New(rand.NewPCG(s.Seed, 1)), acked: map[types.TopicID][]cid.Cid{}}
-	if o.Medium == Loopback {
+	r := &run{s: s, o: o, dir: dir, rng: rand.New(rand.NewPCG(s.Seed, 1)), acked: map[types.TopicID][]cid.Cid{}, excused: map[types.TopicID][]cid.Cid{}, copies: map[copyKey]string{}}
+	r.seen.Store(&r.now)
+	switch o.Medium {
+	case Loopback:
 		r.net = newLoopback(s.Nodes)
-	} else {
+	case Processes:
+		r.net = &processes{binary: o.Binary, listens: make([]string, s.Nodes), failed: func(err error) { r.fail(err) }}
+	default:
 		r.net = newSimulated(s.Link, s.Seed)
 	}
 	for i := range s.Nodes {
@@ -143,7 +169,18 @@ func newRun(s Scenario, o Options, dir string) *run {
 	return r
 }
 
+// run plays the scenario, and checks what is left.
 func (r *run) run(ctx context.Context) (*Result, error) {
+	ctx, r.fail = context.WithCancelCause(ctx)
+	defer r.fail(nil)
+	result, err := r.course(ctx)
+	if cause := context.Cause(ctx); cause != nil { // err is what came of it
+		return nil, cause
+	}
+	return result, err
+}
+
+func (r *run) course(ctx context.Context) (*Result, error) {
 	actions := r.schedule()
 	absent := r.absent()
 	for _, h := range r.hosts {
@@ -173,7 +210,10 @@ func (r *run) run(ctx context.Context) (*Result, error) {
 	late := r.converge(ctx, r.s.Expect.Within)
 	result.Converged = time.Since(last)
 	stop()
-	result.Faults, result.Samples = r.trace.faults, r.trace.samples
+	result.Faults, result.Samples, result.Peaks = r.trace.faults, r.trace.samples, r.trace.peaks
+	for _, h := range r.hosts {
+		result.Redundant += h.stats().Redundant
+	}
 	result.Bytes, result.Packets = r.net.traffic()
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -181,10 +221,14 @@ func (r *run) run(ctx context.Context) (*Result, error) {
 	if late != nil {
 		result.Wrong = append(result.Wrong, late.Error())
 	}
+	if err := r.inspect(ctx); err != nil {
+		return nil, err
+	}
 	err := r.endure(ctx, result, growth)
 	if err == nil {
 		err = r.check(ctx, result)
 	}
+	result.Needed = uint64(result.Events) * uint64(r.s.Nodes-1)
 	result.Took = time.Since(r.started)
 	return result, err
 }
@@ -254,8 +298,12 @@ func (r *run) append(ctx context.Context, w, k int) error {
 			payload := make([]byte, r.s.Size)
 			copy(payload, fmt.Sprintf("writer %d, event %d, try %d", w, k, try))
 			topic := l.topics[k%len(l.topics)]
-			if e, err := topic.Append(l.ctx, payload); err == nil && r.acknowledge(h, l, e) {
+			e, err := topic.Append(l.ctx, payload)
+			if err == nil && r.acknowledge(h, l, e) {
 				return nil
+			}
+			if errors.Is(err, types.ErrForkedKey) { // for good
+				return fmt.Errorf("append on %s: %w", h.name, err)
 			}
 		}
 		if !sleep(ctx, appendAgain) {
@@ -356,6 +404,11 @@ func (r *run) schedule() []action {
 		if f.Kind == Heal {
 			name = "heal"
 		}
+		if f.Kind == RestoreOld {
+			all = append(all, action{f.At - f.Age, fmt.Sprintf("copy of %v", nodes), func(ctx context.Context) error {
+				return r.each(nodes, func(h *host) error { return r.backUp(ctx, number, h) })
+			}})
+		}
 		all = append(all, action{f.At, name, func(ctx context.Context) error { return r.begin(ctx, number, f, nodes) }})
 		if end := f.At + f.For; f.For > 0 && end < r.s.Duration {
 			all = append(all, action{end, "end of " + name, func(ctx context.Context) error { return r.end(ctx, number, f, nodes) }})
@@ -403,14 +456,14 @@ func (r *run) absent() map[int]bool {
 
 func (r *run) begin(ctx context.Context, number int, f Fault, nodes []int) error {
 	switch f.Kind {
-	case Partition, Lose, Delay:
+	case Partition, Lose, Delay, Slow, DiskFull, ClockSkew:
 		r.set(r.now.with(number, newShape(f, nodes)))
 	case Heal:
 		r.set(r.now.healed())
 	case Byzantine:
 		return r.attack(ctx, number, f, nodes)
 	case Crash:
-		return r.each(nodes, func(h *host) error { return r.crash(h) })
+		return r.crash(nodes)
 	case Leave:
 		return r.leave(nodes)
 	case Join:
@@ -420,6 +473,8 @@ func (r *run) begin(ctx context.Context, number int, f Fault, nodes []int) error
 			return err
 		}
 		return r.each(nodes, func(h *host) error { return r.open(ctx, h) })
+	case RestoreOld:
+		return r.each(nodes, func(h *host) error { return r.restore(ctx, number, h) })
 	}
 	return nil
 }
@@ -438,7 +493,7 @@ func (r *run) end(ctx context.Context, number int, f Fault, nodes []int) error {
 
 // mend undoes all that is in force.
 func (r *run) mend(ctx context.Context) error {
-	r.set(r.now.healed())
+	r.set(r.now.mended())
 	for _, h := range r.hosts {
 		if err := r.open(ctx, h); err != nil {
 			return err
@@ -459,6 +514,7 @@ func (r *run) leave(nodes []int) error {
 
 func (r *run) set(c conditions) {
 	r.now = c
+	r.seen.Store(&c)
 	r.net.set(c)
 }
 

@@ -22,6 +22,7 @@ type Scenario struct {
 	Size     int           // bytes of payload of each; 0: 256
 	Writers  int           // concurrent callers of Append, each at home on a node of its own in turn; 0: one
 	Duration time.Duration // of writing and of faults; at its end every fault that is still in force is undone
+	DHT      bool          // each node is told of one other, not of three, and they find each other through the DHT
 	Seed     uint64        // of what is drawn: neighbours, the nodes of a fault, what is lost and late
 	Link     Link
 	Faults   []Fault
@@ -45,7 +46,7 @@ const (
 	// Partition cuts its nodes off from all others. Asymmetric: only what its
 	// nodes send is lost.
 	Partition Kind = "partition"
-	// Heal ends every Partition, Lose and Delay.
+	// Heal ends every Partition, Lose, Delay and Slow.
 	Heal Kind = "heal"
 	// Crash stops its nodes without a Close: what is not on disk by then is
 	// lost, and nobody is told.
@@ -62,6 +63,18 @@ const (
 	Lose Kind = "lose"
 	// Delay makes what its nodes send and receive late.
 	Delay Kind = "delay"
+	// Slow makes its nodes read and send slowly: packets wait in their sockets,
+	// and those that find a socket's buffer full are lost.
+	Slow Kind = "slow"
+	// DiskFull leaves its nodes less free disk than they demand: they take
+	// nothing new.
+	DiskFull Kind = "disk-full"
+	// ClockSkew makes its nodes' clocks wrong.
+	ClockSkew Kind = "clock-skew"
+	// RestoreOld closes its nodes, replaces their data by older copies, and
+	// opens them again as restored ones. They are closed for a moment when the
+	// copies are made, too.
+	RestoreOld Kind = "restore-old"
 	// Byzantine lets hostile peers join, which behave as Behaviour says and are
 	// connected to its nodes. Without For they stay until all is checked.
 	Byzantine Kind = "byzantine"
@@ -69,7 +82,7 @@ const (
 
 // Kinds returns every kind of fault.
 func Kinds() []Kind {
-	return []Kind{Partition, Heal, Crash, Restart, Leave, Join, Lose, Delay, Byzantine}
+	return []Kind{Partition, Heal, Crash, Restart, Leave, Join, Lose, Delay, Slow, DiskFull, ClockSkew, RestoreOld, Byzantine}
 }
 
 // Fault is one thing that goes wrong, or is mended.
@@ -81,14 +94,26 @@ type Fault struct {
 	Nodes []int
 	// Pick is how many to draw; 0: half of them for Partition, else one.
 	Pick int
-	// For is how long a Partition, Crash, Leave, Lose, Delay or Byzantine lasts; 0:
-	// until it is undone by another fault, or the end.
+	// For is how long a fault lasts that is not over at once; 0: until it is
+	// undone by another fault, or the end.
 	For        time.Duration
 	Asymmetric bool          // for Partition
 	Loss       float64       // for Lose, in (0, 1)
 	Delay      time.Duration // for Delay, each way
+	Bandwidth  int           // for Slow: bits a second, each way; at least MinBandwidth
+	Skew       time.Duration // for ClockSkew: ahead, or behind when negative
+	Age        time.Duration // for RestoreOld: how old the copy is; at most At
 	Behaviour  string        // for Byzantine: the name of one of hostile.Behaviours
 	Count      int           // for Byzantine: how much of it; 0: a number that shows it
+}
+
+// MinBandwidth is the least bandwidth of a Slow fault, in bits a second: a
+// packet takes a second.
+const MinBandwidth = 10_000
+
+// lasts are the kinds of faults that are not over at once.
+func lasts() []Kind {
+	return []Kind{Partition, Crash, Leave, Lose, Delay, Slow, DiskFull, ClockSkew, Byzantine}
 }
 
 // Expect is what must hold beside the invariants.
@@ -180,39 +205,65 @@ func (s *Scenario) Validate() error {
 	return nil
 }
 
-func (f *Fault) validate(s *Scenario) *FieldError {
-	lasts := slices.Contains([]Kind{Partition, Crash, Leave, Lose, Delay, Byzantine}, f.Kind)
-	switch {
-	case !slices.Contains(Kinds(), f.Kind):
+// validateOwn checks the fields that belong to one kind.
+func (f *Fault) validateOwn() *FieldError {
+	if !slices.Contains(Kinds(), f.Kind) {
 		return fieldf("kind", "%q is none of %q", f.Kind, Kinds())
-	case f.At < 0 || f.At > s.Duration:
-		return fieldf("at", "%v is not within the duration, %v", f.At, s.Duration)
-	case f.For < 0:
-		return fieldf("for", "%v is negative", f.For)
-	case f.For > 0 && !lasts:
-		return fieldf("for", "a %s is over at once", f.Kind)
-	case f.Asymmetric && f.Kind != Partition:
-		return fieldf("asymmetric", "only a %s is", Partition)
-	case f.Loss != 0 && f.Kind != Lose:
-		return fieldf("loss", "only %q has one", Lose)
+	}
+	for _, own := range []struct {
+		field string
+		of    Kind
+		set   bool
+	}{
+		{"asymmetric", Partition, f.Asymmetric},
+		{"loss", Lose, f.Loss != 0},
+		{"delay", Delay, f.Delay != 0},
+		{"bandwidth", Slow, f.Bandwidth != 0},
+		{"skew", ClockSkew, f.Skew != 0},
+		{"age", RestoreOld, f.Age != 0},
+		{"behaviour", Byzantine, f.Behaviour != ""},
+		{"count", Byzantine, f.Count != 0},
+	} {
+		if own.set && f.Kind != own.of {
+			return fieldf(own.field, "only %q has one", own.of)
+		}
+	}
+	switch {
 	case f.Kind == Lose && (f.Loss <= 0 || f.Loss >= 1):
 		return fieldf("loss", "%v is not in (0, 1)", f.Loss)
-	case f.Delay != 0 && f.Kind != Delay:
-		return fieldf("delay", "only %q has one", Delay)
 	case f.Kind == Delay && f.Delay <= 0:
 		return fieldf("delay", "%v is not positive", f.Delay)
-	case f.Behaviour != "" && f.Kind != Byzantine:
-		return fieldf("behaviour", "only %q has one", Byzantine)
-	case f.Count != 0 && f.Kind != Byzantine:
-		return fieldf("count", "only %q has one", Byzantine)
+	case f.Kind == Slow && (f.Bandwidth < MinBandwidth || f.Bandwidth > maxBandwidth):
+		return fieldf("bandwidth", "%d is not in [%d, %d]", f.Bandwidth, MinBandwidth, maxBandwidth)
+	case f.Kind == ClockSkew && f.Skew == 0:
+		return fieldf("skew", "it is 0")
 	case f.Count < 0 || f.Count > hostile.MaxCount:
 		return fieldf("count", "%d is not in [0, %d]", f.Count, hostile.MaxCount)
 	case f.Kind == Byzantine && !slices.Contains(hostile.Names(), f.Behaviour):
 		return fieldf("behaviour", "%q is none of %q", f.Behaviour, hostile.Names())
+	case f.Kind == RestoreOld && (f.Age <= 0 || f.Age > f.At):
+		return fieldf("age", "%v is not in (0, %v]: the copy is made after the start", f.Age, f.At)
+	}
+	return nil
+}
+
+func (f *Fault) validate(s *Scenario) *FieldError {
+	if err := f.validateOwn(); err != nil {
+		return err
+	}
+	switch {
+	case f.At < 0 || f.At > s.Duration:
+		return fieldf("at", "%v is not within the duration, %v", f.At, s.Duration)
+	case f.For < 0:
+		return fieldf("for", "%v is negative", f.For)
+	case f.For > 0 && !slices.Contains(lasts(), f.Kind):
+		return fieldf("for", "a %s is over at once", f.Kind)
 	case f.Kind == Heal && len(f.Nodes) > 0:
 		return fieldf("nodes", "%q is about all", Heal)
 	case f.Kind == Heal && f.Pick != 0:
 		return fieldf("pick", "%q is about all nodes", Heal)
+	case f.Kind == RestoreOld && s.Nodes == 1:
+		return fieldf("kind", "%q needs another node, to have what the copy lacks", RestoreOld)
 	case f.Pick < 0 || f.Pick > s.Nodes:
 		return fieldf("pick", "%d is not in [0, %d]", f.Pick, s.Nodes)
 	case f.Pick > 0 && len(f.Nodes) > 0:

@@ -3,7 +3,10 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/ipfs/go-cid"
 
 	"github.com/cairn-p2p/cairn/node"
 	"github.com/cairn-p2p/cairn/types"
@@ -19,7 +22,7 @@ func (r *run) converge(ctx context.Context, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for k := range r.s.Topics {
-		topics := make([]*node.Topic, len(r.hosts))
+		topics := make([]topic, len(r.hosts))
 		for i, h := range r.hosts {
 			topics[i] = h.living().topics[k]
 		}
@@ -44,7 +47,7 @@ func (r *run) converge(ctx context.Context, within time.Duration) error {
 
 // compare waits until all replicas have as many events as were acknowledged and
 // as the largest has now, and reports whether they are equal then.
-func (r *run) compare(ctx context.Context, topics []*node.Topic) (bool, error) {
+func (r *run) compare(ctx context.Context, topics []topic) (bool, error) {
 	r.mu.Lock()
 	most := uint64(len(r.acked[topics[0].ID()]) + r.expected(topics[0].ID()))
 	r.mu.Unlock()
@@ -71,18 +74,33 @@ func (r *run) compare(ctx context.Context, topics []*node.Topic) (bool, error) {
 	return equal, nil
 }
 
+// inspect makes all nodes ones of this process, which can be looked into: those
+// of others end, and what they left on their disks is opened on a network that
+// loses everything.
+func (r *run) inspect(ctx context.Context) error {
+	if r.o.Medium != Processes {
+		return nil
+	}
+	if err := r.close(); err != nil {
+		return err
+	}
+	r.net = newSimulated(Link{Loss: 1, Bandwidth: defaultBandwidth}, r.s.Seed)
+	return r.mend(ctx)
+}
+
 // check holds all replicas to the invariants, and notes the result.
 func (r *run) check(ctx context.Context, result *Result) error {
 	for k := range r.s.Topics {
 		var replicas []Replica
 		var topic types.TopicID
 		for _, h := range r.hosts {
-			t := h.living().topics[k]
+			t := h.living().topics[k].(*node.Topic) // see inspect
 			topic = t.ID()
 			replica, err := readReplica(ctx, h.name, t)
 			if err != nil {
 				return fmt.Errorf("%s: %w", h.name, err)
 			}
+			replica.Publisher = h.living().here().Publisher()
 			replicas = append(replicas, replica)
 		}
 		if k == 0 && r.o.Trace {
@@ -90,12 +108,30 @@ func (r *run) check(ctx context.Context, result *Result) error {
 		}
 		result.Events += len(replicas[0].Log)
 		result.Heads += len(replicas[0].Heads)
+		result.Lost += lost(replicas, slices.Concat(r.acked[topic], r.excused[topic]))
 		result.Wrong = append(result.Wrong, r.checkLogs(replicas)...)
 		for _, w := range Check(replicas, r.acked[topic]) {
 			result.Wrong = append(result.Wrong, fmt.Sprintf("topic %d: %s", k, w))
 		}
 	}
 	return nil
+}
+
+// lost counts the acknowledged events that not every replica has.
+func lost(replicas []Replica, acknowledged []cid.Cid) int {
+	has := make(map[cid.Cid]int, len(acknowledged))
+	for _, r := range replicas {
+		for _, e := range r.Log {
+			has[e.CID]++
+		}
+	}
+	n := 0
+	for _, id := range acknowledged {
+		if has[id] < len(replicas) {
+			n++
+		}
+	}
+	return n
 }
 
 // readPatience bounds the reading of one delivery log: one that is shorter than

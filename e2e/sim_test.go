@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/cairn-p2p/cairn/types"
 )
 
 // simulate runs a scenario in virtual time, and holds it to its invariants.
@@ -26,11 +28,17 @@ func simulate(t *testing.T, s Scenario) {
 // hold runs a scenario, and holds it to its invariants.
 func hold(t *testing.T, s Scenario, m Medium) {
 	t.Helper()
-	o := Options{Medium: m, Dir: t.TempDir(), Progress: func(p Progress) {
+	holdWith(t, s, Options{Medium: m})
+}
+
+// holdWith is hold with options; it sets where the data is, and what is logged.
+func holdWith(t *testing.T, s Scenario, o Options) {
+	t.Helper()
+	o.Dir, o.Progress = t.TempDir(), func(p Progress) {
 		if p.Fault != "" {
 			t.Logf("%v: %s, %d events", p.At, p.Fault, p.Events)
 		}
-	}}
+	}
 	if os.Getenv("CAIRN_TEST_LOG") != "" {
 		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -46,6 +54,9 @@ func hold(t *testing.T, s Scenario, m Medium) {
 	for _, w := range r.Wrong {
 		t.Error(w)
 	}
+	if r.Lost != 0 {
+		t.Errorf("%d acknowledged events are lost", r.Lost)
+	}
 	if r.Acknowledged != s.Events {
 		t.Errorf("%d events acknowledged, want %d", r.Acknowledged, s.Events)
 	}
@@ -57,6 +68,27 @@ func TestBuiltin(t *testing.T) {
 			s.Events /= 5
 		}
 		t.Run(s.Name, func(t *testing.T) { simulate(t, s) })
+	}
+}
+
+// The cases that no other test runs, with few events.
+func TestCases(t *testing.T) {
+	names := map[string]bool{}
+	hostile := hostileCases()
+	for _, c := range Cases() {
+		if names[c.Name] || c.Name == "" || c.Shows == "" {
+			t.Errorf("case %q, of %q, has no name of its own or does not say what it shows", c.Name, c.Shows)
+		}
+		names[c.Name] = true
+		_, known := Named(c.Name)
+		if known || slices.ContainsFunc(hostile, func(s Scenario) bool { return s.Name == c.Name }) {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			s := c.Scenario
+			s.Events = min(s.Events, 400)
+			simulate(t, s)
+		})
 	}
 }
 
@@ -94,19 +126,35 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
-// Loopback refuses what it cannot show, instead of leaving it out.
-func TestLoopbackRefuses(t *testing.T) {
-	for _, f := range []Fault{
-		{Kind: Lose, Loss: 0.5},
-		{Kind: Delay, Delay: time.Second},
-		{Kind: Partition, Asymmetric: true},
+// A medium refuses what it cannot show, instead of leaving it out.
+func TestMediumRefuses(t *testing.T) {
+	for _, test := range []struct {
+		medium Medium
+		fault  Fault
+	}{
+		{Loopback, Fault{Kind: Lose, Loss: 0.5}},
+		{Loopback, Fault{Kind: Delay, Delay: time.Second}},
+		{Loopback, Fault{Kind: Partition, Asymmetric: true}},
+		{Loopback, Fault{Kind: Slow, Bandwidth: MinBandwidth}},
+		{Processes, Fault{Kind: Lose, Loss: 0.5}},
+		{Processes, Fault{Kind: Delay, Delay: time.Second}},
+		{Processes, Fault{Kind: Partition}},
+		{Processes, Fault{Kind: Heal}},
 	} {
-		s := Scenario{Nodes: 2, Duration: time.Second, Faults: []Fault{{Kind: Heal}, f}}
-		_, err := Run(t.Context(), s, Options{Medium: Loopback, Dir: t.TempDir()})
+		s := Scenario{Nodes: 2, Duration: time.Second, Faults: []Fault{{Kind: Restart}, test.fault}}
+		_, err := Run(t.Context(), s, Options{Medium: test.medium, Binary: "none", Dir: t.TempDir()})
 		var wrong *FieldError
 		if !errors.As(err, &wrong) || wrong.Fault != 1 {
-			t.Errorf("%s: %v, want an error about fault 2", f.Kind, err)
+			t.Errorf("%s of %s: %v, want an error about fault 2", test.fault.Kind, test.medium, err)
 		}
+	}
+}
+
+// Processes need a program.
+func TestNoBinary(t *testing.T) {
+	_, err := Run(t.Context(), Scenario{Nodes: 1, Duration: time.Second}, Options{Medium: Processes, Dir: t.TempDir()})
+	if !errors.Is(err, types.ErrInvalidArgument) {
+		t.Errorf("%v, want ErrInvalidArgument", err)
 	}
 }
 
@@ -183,7 +231,19 @@ func TestValidate(t *testing.T) {
 		"lose nothing":       func(s *Scenario) { s.Faults = []Fault{{Kind: Lose}} },
 		"crash with loss":    func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Loss: 0.1}} },
 		"delay of nothing":   func(s *Scenario) { s.Faults = []Fault{{Kind: Delay}} },
-		"asymmetric crash":   func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Asymmetric: true}} },
+		"slow as nothing":    func(s *Scenario) { s.Faults = []Fault{{Kind: Slow, Bandwidth: MinBandwidth - 1}} },
+		"loss of slow":       func(s *Scenario) { s.Faults = []Fault{{Kind: Slow, Bandwidth: MinBandwidth, Loss: 0.5}} },
+		"slow partition":     func(s *Scenario) { s.Faults = []Fault{{Kind: Partition, Bandwidth: MinBandwidth}} },
+		"clock is right":     func(s *Scenario) { s.Faults = []Fault{{Kind: ClockSkew}} },
+		"skewed disk":        func(s *Scenario) { s.Faults = []Fault{{Kind: DiskFull, Skew: 1}} },
+		"copy of before":     func(s *Scenario) { s.Faults = []Fault{{Kind: RestoreOld, At: time.Second, Age: 2 * time.Second}} },
+		"copy of now":        func(s *Scenario) { s.Faults = []Fault{{Kind: RestoreOld, At: time.Second}} },
+		"restore alone": func(s *Scenario) {
+			s.Nodes, s.Faults = 1, []Fault{{Kind: RestoreOld, At: 2, Age: 1}}
+		},
+		"restore for long": func(s *Scenario) { s.Faults = []Fault{{Kind: RestoreOld, At: 2, Age: 1, For: time.Second}} },
+		"age of a crash":   func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Age: 1}} },
+		"asymmetric crash": func(s *Scenario) { s.Faults = []Fault{{Kind: Crash, Asymmetric: true}} },
 	} {
 		s := fine
 		spoil(&s)

@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +34,7 @@ type simulated struct {
 	now  atomic.Pointer[conditions]
 
 	bytes, packets atomic.Uint64
+	in, out        [MaxNodes]queue // of the nodes' sockets
 
 	endpoints sync.Mutex // simnet.NewEndpoint may not be called concurrently
 	draws     sync.Mutex // guards rng
@@ -46,17 +49,24 @@ func newSimulated(l Link, seed uint64) *simulated {
 	return s
 }
 
-func (s *simulated) configure(index int, cfg *node.Config) {
-	cfg.Listen = []string{fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", simnet.IntToPublicIPv4(index), simPort)}
-	cfg.Host = []libp2p.Option{
+func (s *simulated) open(ctx context.Context, index int, cfg node.Config) (instance, error) {
+	listen, way := s.place(index)
+	cfg.Listen, cfg.Host = []string{listen}, way
+	n, err := node.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return local{n}, nil
+}
+
+func (s *simulated) place(index int) (listen string, way []libp2p.Option) {
+	return fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", simnet.IntToPublicIPv4(index), simPort), []libp2p.Option{
 		s.quic(index),
 		// Both wait for what never comes when time is virtual.
 		libp2p.DisableIdentifyAddressDiscovery(),
 		libp2p.ResourceManager(&libp2pnet.NullResourceManager{}),
 	}
 }
-
-func (s *simulated) opened(int, *node.Node) {}
 
 func (s *simulated) set(c conditions) { s.now.Store(&c) }
 
@@ -118,7 +128,58 @@ func (e *endpoint) WriteTo(p []byte, to net.Addr) (int, error) {
 	if e.net.loses(e.index, indexOf(to)) {
 		return len(p), nil
 	}
-	return e.SimConn.WriteTo(p, to)
+	wait, ok := e.net.queue(e.index, indexOf(to), len(p))
+	if !ok {
+		return len(p), nil
+	}
+	if wait == 0 {
+		return e.SimConn.WriteTo(p, to)
+	}
+	later := slices.Clone(p)
+	time.AfterFunc(wait, func() { e.SimConn.WriteTo(later, to) }) //nolint:errcheck // as lost as with a node that goes down
+	return len(p), nil
+}
+
+// socketBuffer is the number of bytes that wait in a slow node's socket, each
+// way; what comes on top is lost.
+const socketBuffer = 64 << 10
+
+// queue is what waits in a slow node's socket, one way.
+type queue struct {
+	mu   sync.Mutex
+	free time.Time // when the last packet is through
+}
+
+// enter queues a packet of so many bytes, of which so many bits a second get
+// through; 0: all do. It returns when the packet is through, from now; false: the
+// buffer is full.
+func (q *queue) enter(size, bandwidth int) (time.Duration, bool) {
+	if bandwidth == 0 {
+		return 0, true
+	}
+	takes := func(bytes int) time.Duration { return time.Duration(float64(bytes) * 8 / float64(bandwidth) * 1e9) }
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	waits := max(q.free.Sub(now), 0)
+	if waits+takes(size) > takes(socketBuffer) {
+		return 0, false
+	}
+	waits += takes(size)
+	q.free = now.Add(waits)
+	return waits, true
+}
+
+// queue returns how long a packet waits in the sockets of slow nodes; false: it
+// is lost there.
+func (s *simulated) queue(from, to, size int) (time.Duration, bool) {
+	c := s.now.Load()
+	sent, ok := s.out[from].enter(size, c.bandwidth(from))
+	if !ok || to < 0 || to >= MaxNodes {
+		return sent, ok
+	}
+	read, ok := s.in[to].enter(size, c.bandwidth(to))
+	return sent + read, ok
 }
 
 // loses decides whether a packet is lost.

@@ -16,6 +16,8 @@ func TestSimulatedNetwork(t *testing.T) {
 	const packets = 1000
 	ms := time.Millisecond
 	lossy := Fault{Kind: Lose, Loss: 0.5}
+	slow := Fault{Kind: Slow, Bandwidth: 80_000}
+	slower := Fault{Kind: Slow, Bandwidth: 40_000}
 	for _, test := range []struct {
 		name          string
 		link          Link
@@ -36,6 +38,9 @@ func TestSimulatedNetwork(t *testing.T) {
 		{"mended", Link{}, conditions{}.with(0, newShape(Fault{Kind: Partition}, []int{0})).without(0), [2]int{packets, packets}, [2]int{packets, packets}, 0, 0},
 		{"another is mended", Link{}, conditions{}.with(0, newShape(Fault{Kind: Partition}, []int{0})).with(1, newShape(lossy, []int{0})).without(1), [2]int{}, [2]int{}, 0, 0},
 		{"healed", Link{}, conditions{}.with(0, newShape(Fault{Kind: Partition}, []int{0})).healed(), [2]int{packets, packets}, [2]int{packets, packets}, 0, 0},
+		{"slow", Link{Latency: 20 * ms}, conditions{}.with(0, newShape(slow, []int{0})), [2]int{packets, packets}, [2]int{packets, packets}, 20 * ms, 120 * ms},
+		{"two are slow", Link{}, conditions{}.with(0, newShape(slow, []int{0})).with(1, newShape(slower, []int{1})), [2]int{packets, packets}, [2]int{packets, packets}, 0, 300 * ms},
+		{"slow healed", Link{}, conditions{}.with(0, newShape(slow, []int{0})).healed(), [2]int{packets, packets}, [2]int{packets, packets}, 0, 0},
 		{"down", Link{}, conditions{}.reach(1, false), [2]int{}, [2]int{}, 0, 0},
 		{"healed but down", Link{}, conditions{}.reach(1, false).healed(), [2]int{}, [2]int{}, 0, 0},
 		{"up again", Link{}, conditions{}.reach(1, false).reach(1, true), [2]int{packets, packets}, [2]int{packets, packets}, 0, 0},
@@ -67,6 +72,31 @@ func TestSimulatedNetwork(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What does not fit into a slow node's socket is lost, and there is room again
+// when some of it has got through.
+func TestSlowSocketIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, fit = 1 << 10, socketBuffer >> 10
+		var q queue
+		for i := range fit {
+			wait, ok := q.enter(size, 8*size) // one a second
+			if want := time.Duration(i+1) * time.Second; !ok || wait != want {
+				t.Fatalf("packet %d: %v, %v, want %v", i, wait, ok, want)
+			}
+		}
+		if _, ok := q.enter(size, 8*size); ok {
+			t.Error("a packet found room in a full buffer")
+		}
+		time.Sleep(time.Second)
+		if wait, ok := q.enter(size, 8*size); !ok || wait != fit*time.Second {
+			t.Errorf("after a second: %v, %v", wait, ok)
+		}
+		if wait, ok := q.enter(size, 0); !ok || wait != 0 {
+			t.Errorf("not slow any more: %v, %v", wait, ok)
+		}
+	})
 }
 
 // addrOf is the address of the node with that index.

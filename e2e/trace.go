@@ -19,27 +19,28 @@ const (
 
 // trace is what a run keeps of its course.
 type trace struct {
-	faults  []Happening // owned by the goroutine that acts
-	samples []Sample    // owned by the goroutine of sample
+	faults []Happening // owned by the goroutine that acts
+	// Owned by the goroutine of sample:
+	samples []Sample
+	peaks   Peaks
 }
 
 func (t *trace) happened(at time.Duration, what string) {
 	t.faults = append(t.faults, Happening{at, what})
 }
 
-// sample takes samples until stop is called, which returns after the last one
-// and may be called again. Without Options.Trace it takes none.
+// sample measures, and takes samples with Options.Trace, until stop is called,
+// which returns after the last time and may be called again.
 func (r *run) sample(ctx context.Context) (stop func()) {
-	if !r.o.Trace {
-		return func() {}
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	var sampling sync.WaitGroup
 	sampling.Go(func() {
-		for len(r.trace.samples) < maxSamples {
-			r.trace.samples = append(r.trace.samples, r.look(ctx))
-			if !sleep(ctx, max(r.s.Duration/samplesOf, shortestSample)) {
+		for more := true; ; more = sleep(ctx, max(r.s.Duration/samplesOf, shortestSample)) {
+			r.measure()
+			if r.o.Trace && (len(r.trace.samples) < maxSamples || !more) {
 				r.trace.samples = append(r.trace.samples, r.look(context.WithoutCancel(ctx)))
+			}
+			if !more {
 				return
 			}
 		}

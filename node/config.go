@@ -88,6 +88,21 @@ type Config struct {
 	// MinFree is the number of bytes of free disk below which appends and
 	// backfill are refused; 0: DefaultMinFree, negative: no check.
 	MinFree int64
+	// Free returns the number of bytes that may still be written to the file
+	// system of a directory; nil: the operating system says. For tests and
+	// simulations.
+	Free func(dir string) (uint64, error)
+	// Now is the clock that events take their time from, and nothing else does:
+	// an event's time is a hint for people. Nil: time.Now. For tests and
+	// simulations.
+	Now func() time.Time
+	// Restored says that Dir is an older copy of itself, a backup for example.
+	// Seqs of this node may be spent then of which nothing in it knows, and to
+	// spend one again is a fork. So appends to a topic fail with
+	// types.ErrRolledBack until this node was in sync with each connected
+	// replica of it, at least one. It is not remembered: say it at each start
+	// until that has happened.
+	Restored bool
 	// Log takes the node's log; nil: nothing is logged.
 	Log *slog.Logger
 	// Host are added to the options of the node's libp2p host, for embedders and

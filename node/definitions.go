@@ -41,6 +41,7 @@ type label struct {
 const (
 	eventsTotal         = "cairn_events_total"
 	rejectedTotal       = "cairn_events_rejected_total"
+	leftToSync          = "cairn_events_left_to_sync_total"
 	pendingEvents       = "cairn_pending_events"
 	missingEvents       = "cairn_missing_events"
 	oldestMissing       = "cairn_oldest_missing_seconds"
@@ -52,6 +53,7 @@ const (
 	syncSeconds         = "cairn_sync_seconds"
 	syncFailures        = "cairn_sync_failures_total"
 	syncBytes           = "cairn_sync_bytes_total"
+	syncEvents          = "cairn_sync_events_total"
 	peerCount           = "cairn_peers"
 	gossipMessages      = "cairn_gossip_messages_total"
 	gossipNewEvents     = "cairn_gossip_new_events_total"
@@ -59,6 +61,7 @@ const (
 	gossipPublishedSize = "cairn_gossip_published_events_total"
 	gossipHeadsOnly     = "cairn_gossip_heads_only_total"
 	gossipCoalesced     = "cairn_gossip_coalesced_events_total"
+	gossipDropped       = "cairn_gossip_dropped_events_total"
 	gossipFailed        = "cairn_gossip_publish_failures_total"
 	gossipsubNeighbours = "cairn_gossipsub_neighbours"
 	gossipsubMesh       = "cairn_gossipsub_mesh_changes_total"
@@ -77,6 +80,12 @@ const (
 	outbound = "out"
 	dropped  = "dropped"
 
+	needed    = "needed"
+	redundant = "redundant"
+
+	own     = "own"
+	relayed = "relayed"
+
 	accepted  = "accept"
 	ignored   = "ignore"
 	rejected  = "reject"
@@ -94,6 +103,7 @@ func replicaDefinitions() []definition {
 	return []definition{
 		{name: eventsTotal, kind: counter, help: "Events that became durable here, by what had them integrated.", labels: []label{{"source", eventSources()}}},
 		{name: rejectedTotal, kind: counter, help: "Events that were not taken. The unlinked ones came by sync before their links; they are asked for again. Gossip messages that are refused as a whole are counted in " + gossipMessages + " too, or there alone.", labels: []label{{"reason", rejectionNames()}}},
+		{name: leftToSync, kind: counter, help: "Events from gossip that were let go of: the topic's inbox was full, they waited for links too long or too many, a commit failed, the topic is paused, or it was to be adopted and could not be at once. A sync brings those that are still missing, of a paused topic once it goes on.", labels: []label{{"reason", leftNames()}}},
 		{name: pendingEvents, kind: gauge, help: "Events from gossip whose links are not all integrated."},
 		{name: missingEvents, kind: gauge, help: "Events that are known of and not integrated here: heads that replicas claim, and up to 100 links a topic that pending events wait for."},
 		{name: oldestMissing, kind: gauge, help: "How long ago the longest missing event was noticed, in seconds; 0 when nothing is missing."},
@@ -105,6 +115,7 @@ func replicaDefinitions() []definition {
 		{name: syncSeconds, kind: histogram, help: "Time of the transfers that fetched missing events from a peer and ended well.", buckets: syncBuckets()},
 		{name: syncFailures, kind: counter, help: "Transfers of missing events that ended with an error."},
 		{name: syncBytes, kind: counter, help: "Bytes of the sync protocol, requests and answers alike.", labels: []label{{"direction", []string{inbound, outbound}}}},
+		{name: syncEvents, kind: counter, help: "Events that came by sync; the redundant ones were here already when they came.", labels: []label{{"use", []string{needed, redundant}}}},
 		{name: peerCount, kind: gauge, help: "Connected peers."},
 	}
 }
@@ -117,6 +128,7 @@ func gossipDefinitions() []definition {
 		{name: gossipPublishedSize, kind: counter, help: "Events in the gossip messages of this node."},
 		{name: gossipHeadsOnly, kind: counter, help: "Gossip messages of this node that had heads and no events."},
 		{name: gossipCoalesced, kind: counter, help: "Events of this node of which only the heads were announced, because too many waited."},
+		{name: gossipDropped, kind: counter, help: "Events in frames that were dropped because a neighbour's queue was full, once for each such neighbour, which gets them by sync or from others. The heads of this node's own ones are announced again.", labels: []label{{"origin", []string{own, relayed}}}},
 		{name: gossipFailed, kind: counter, help: "Gossip messages of this node that gossipsub refused; their heads are announced again."},
 		{name: gossipsubNeighbours, kind: gauge, help: "Peers that gossipsub has a stream to."},
 		{name: gossipsubMesh, kind: counter, help: "Changes of gossipsub's meshes.", labels: []label{{"change", []string{grafted, pruned}}}},

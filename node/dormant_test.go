@@ -22,12 +22,12 @@ func TestIdleTopicsUnload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.tendTopics(t.Context(), time.Now().Add(unloadAfter-time.Minute), maxPending)
+	n.tendTopics(t.Context(), time.Now().Add(unloadAfter-time.Minute), MaxPending)
 	if !topic.replica.Loaded() || len(n.topics.inUse()) != 1 {
 		t.Fatal("a topic that was just used is dormant")
 	}
 	for range 1_000_000 { // its driver ends a moment after it answered
-		n.tendTopics(t.Context(), time.Now().Add(unloadAfter+time.Minute), maxPending)
+		n.tendTopics(t.Context(), time.Now().Add(unloadAfter+time.Minute), MaxPending)
 		if !topic.replica.Loaded() {
 			break
 		}

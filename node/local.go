@@ -40,10 +40,12 @@ func (l gossipLocal) Wants(*types.Genesis) bool { return l.n.mayAdopt() }
 
 func (l gossipLocal) Receive(m broadcaster.Message) {
 	if t := l.n.joinedTopic(m.Topic); t != nil {
-		if t.pausedBy() == nil {
-			t.touch()
-			t.replica.Receive(m.From, m.Events, m.Heads)
+		if t.pausedBy() != nil {
+			l.n.metrics.left[leftPaused].Add(uint64(len(m.Events)))
+			return
 		}
+		t.touch()
+		t.replica.Receive(m.From, m.Events, m.Heads)
 		return
 	}
 	if m.Genesis == nil || l.n.topics.get(m.Topic) != nil || !l.n.mayAdopt() {
@@ -52,6 +54,7 @@ func (l gossipLocal) Receive(m broadcaster.Message) {
 	select {
 	case l.n.topics.adoptions <- m:
 	default: // the next message of the topic asks again
+		l.n.metrics.left[leftAdoption].Add(uint64(len(m.Events)))
 	}
 }
 

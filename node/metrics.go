@@ -33,6 +33,18 @@ const (
 
 func rejectionNames() []string { return []string{"bad_witness", "invalid", "not_writer", "unlinked"} }
 
+// left is why events from gossip were let go of and left to a sync. The first
+// ones are the replicas' reasons.
+type left int
+
+const (
+	leftPaused   = left(crdt.LeftFailed) + 1 + iota // of a topic that is paused
+	leftAdoption                                    // of a topic that is yet to be adopted
+	lefts
+)
+
+func leftNames() []string { return []string{"inbox", "pending", "failed", "paused", "adoption"} }
+
 // metrics counts what a node does and reads the rest when it is asked for.
 // What is counted takes an atomic addition, no lock.
 type metrics struct {
@@ -42,6 +54,7 @@ type metrics struct {
 
 	appended, gossiped, synced atomic.Uint64 // events
 	rejected                   [rejections]atomic.Uint64
+	left                       [lefts]atomic.Uint64 // events
 	gossipsub                  *tracer
 	subscribers                subscribers
 
@@ -136,6 +149,10 @@ func add(to *atomic.Uint64, n uint64) {
 
 func (o *topicObserver) Refused(err error) { o.node.metrics.reject(err) }
 
+func (o *topicObserver) LeftToSync(why crdt.Left, events int) {
+	o.node.metrics.left[why].Add(uint64(events))
+}
+
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range m.descs {
@@ -151,6 +168,9 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	}
 	for r, name := range rejectionNames() {
 		out.counter(rejectedTotal, m.rejected[r].Load(), name)
+	}
+	for why, name := range leftNames() {
+		out.counter(leftToSync, m.left[why].Load(), name)
 	}
 	m.collectTopics(out)
 	m.collectSync(out)
@@ -226,6 +246,8 @@ func (m *metrics) collectSync(out sample) {
 	out.counter(syncFailures, s.Failed)
 	out.counter(syncBytes, s.BytesIn, inbound)
 	out.counter(syncBytes, s.BytesOut, outbound)
+	out.counter(syncEvents, s.Events-s.Redundant, needed)
+	out.counter(syncEvents, s.Redundant, redundant)
 	out.gauge(peerCount, float64(len(m.n.host.Network().Peers())))
 }
 
@@ -243,6 +265,8 @@ func (m *metrics) collectGossip(out sample, s gossip.Stats) {
 	out.counter(gossipPublishedSize, s.PublishedEvents)
 	out.counter(gossipHeadsOnly, s.HeadsOnly)
 	out.counter(gossipCoalesced, s.CoalescedEvents)
+	out.counter(gossipDropped, s.DroppedOwn, own)
+	out.counter(gossipDropped, s.DroppedRelayed, relayed)
 	out.counter(gossipFailed, s.PublishFailed)
 }
 

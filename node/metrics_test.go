@@ -369,6 +369,39 @@ func TestMetricsOfWhatIsNotTaken(t *testing.T) {
 	want(t, f, 0, oldestMissing)
 }
 
+// Whatever a node lets go of what gossip brought is counted: of a paused topic,
+// of one that cannot be adopted, and of what its replicas let go of.
+func TestMetricsOfWhatIsLeftToSync(t *testing.T) {
+	cfg := loopback(t.TempDir())
+	cfg.Replicate = All
+	n := open(t, cfg)
+	topic := join(t, n, "topic")
+	pend(t, topic, 2)
+	topic.replica.Evict(1)
+	pending(t, topic)
+	f := gather(t, n)
+	want(t, f, 1, leftToSync, "pending")
+	want(t, f, 0, leftToSync, "inbox")
+	want(t, f, 0, leftToSync, "paused")
+
+	n.topics.joining.Lock() // what is adopted waits, and what comes after it
+	for i := range adoptQueue + 2 {
+		gossipLocal{n}.Receive(heard(t, fmt.Sprint("stranger ", i)))
+	}
+	n.topics.joining.Unlock()
+	atLeast(t, gather(t, n), 1, leftToSync, "adoption") // the adopter has at most one in its hands
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	cfg.MinFree = 1 << 60 // the disk is full
+	n = open(t, cfg)
+	m := heard(t, "topic")
+	m.Events = append(m.Events, heard(t, "topic").Events...)
+	gossipLocal{n}.Receive(m)
+	want(t, gather(t, n), 2, leftToSync, "paused")
+}
+
 // forged returns an event of the topic by the key, which may not publish there.
 func forged(t *testing.T, key ed25519.PrivateKey, topic *Topic, b types.Body) *types.Event {
 	t.Helper()

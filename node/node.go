@@ -156,6 +156,7 @@ func (n *Node) openStore() error {
 	db, err := badger.Open(storeDir, badger.Options{
 		Network: n.cfg.Network,
 		MinFree: n.cfg.minFree(),
+		Free:    n.cfg.Free,
 		Lock:    lock,
 		Log:     n.cfg.Log,
 	})
@@ -219,7 +220,7 @@ func (n *Node) openParts() error {
 		return fmt.Errorf("make syncer: %w", err)
 	}
 	n.judge.Store(n.syncer)
-	n.replicas = crdt.Config{Key: n.key, Store: n.store, Broadcaster: n.gossip, Syncer: n.syncer, Log: n.cfg.Log}
+	n.replicas = crdt.Config{Key: n.key, Store: n.store, Broadcaster: n.gossip, Syncer: n.syncer, Restored: n.cfg.Restored, Now: n.cfg.Now, Log: n.cfg.Log}
 	n.fetchGenesis = n.syncer.FetchGenesis
 	n.peers, err = newPeers(n)
 	return err
@@ -230,24 +231,31 @@ func asCloser(c io.Closer) func() error { return c.Close }
 // loadChunk is how many topics are read while those before are taken up.
 const loadChunk = 1024
 
+// storedTopic is a topic as it was read, with its heads hash.
+type storedTopic struct {
+	types.TopicInfo
+	hash types.Hash
+}
+
 // loadTopics takes up the topics in the store, while the next ones are read.
 func (n *Node) loadTopics() error {
 	adopted, err := n.adoptedTopics()
 	if err != nil {
 		return fmt.Errorf("load topics: %w", err)
 	}
-	chunks := make(chan []types.TopicInfo, 1)
+	chunks := make(chan []storedTopic, 1)
 	var reading errgroup.Group
 	reading.Go(func() error {
 		defer close(chunks)
-		chunk := make([]types.TopicInfo, 0, loadChunk)
+		chunk := make([]storedTopic, 0, loadChunk)
 		for info, err := range n.store.Topics() {
 			if err != nil {
 				return fmt.Errorf("load topics: %w", err)
 			}
-			if chunk = append(chunk, info); len(chunk) == loadChunk {
+			chunk = append(chunk, storedTopic{info, crdt.HeadsHash(info.Heads)})
+			if len(chunk) == loadChunk {
 				chunks <- chunk
-				chunk = make([]types.TopicInfo, 0, loadChunk)
+				chunk = make([]storedTopic, 0, loadChunk)
 			}
 		}
 		chunks <- chunk
@@ -255,8 +263,8 @@ func (n *Node) loadTopics() error {
 	})
 	var all []*Topic
 	for chunk := range chunks {
-		for _, info := range chunk {
-			all = append(all, n.loadTopic(info, adopted[info.Genesis.ID()]))
+		for _, s := range chunk {
+			all = append(all, n.loadTopic(s, adopted[s.Genesis.ID()]))
 		}
 	}
 	n.topics.fill(all)
@@ -264,13 +272,13 @@ func (n *Node) loadTopics() error {
 }
 
 // loadTopic takes up a topic in the store. It stays dormant.
-func (n *Node) loadTopic(info types.TopicInfo, adopted bool) *Topic {
-	t := n.newTopic(info.Genesis)
-	t.stood(info)
-	t.joined.Store(info.Joined)
+func (n *Node) loadTopic(s storedTopic, adopted bool) *Topic {
+	t := n.newTopic(s.Genesis)
+	t.stood(s.TopicInfo)
+	t.joined.Store(s.Joined)
 	t.setAdopted(adopted)
-	if info.Joined {
-		n.syncer.Add(t.id, crdt.HeadsHash(info.Heads))
+	if s.Joined {
+		n.syncer.Add(t.id, s.hash)
 		n.advertise(t)
 	}
 	return t
@@ -326,8 +334,9 @@ const (
 	unloadAfter = 5 * time.Minute
 )
 
-// maxPending bounds the bytes of pending events of all topics together.
-const maxPending = 64 << 20
+// MaxPending bounds the bytes of pending events of all topics of a node
+// together. Once a second what is above it is dropped.
+const MaxPending = 64 << 20
 
 // tend does what is to be done every second: it ticks the replicas that wait
 // for something, bounds what they hold, and unloads idle ones.
@@ -340,7 +349,7 @@ func (n *Node) tend(ctx context.Context) error {
 			return nil
 		case now := <-ticker.C:
 			n.advertiseAnew()
-			n.tendTopics(ctx, now, maxPending)
+			n.tendTopics(ctx, now, MaxPending)
 		}
 	}
 }
@@ -378,6 +387,28 @@ func (n *Node) Network() string { return n.cfg.Network }
 
 // Uptime returns how long ago the node was opened.
 func (n *Node) Uptime() time.Duration { return time.Since(n.started) }
+
+// Stats counts what a node has done since it was opened, and says what it has
+// in hand.
+type Stats struct {
+	Synced    uint64 // events that came by sync
+	Redundant uint64 // of these, to no use: they were here already when they came
+	Pending   int64  // bytes of pending events of all topics; at most about MaxPending
+	Streams   int    // that peers sync through, served now; at most MaxStreams
+}
+
+// MaxStreams bounds the streams that a node serves to all its peers together.
+const MaxStreams = syncer.DefaultStreams
+
+// Stats returns what was done so far. It does not wait for anything.
+func (n *Node) Stats() Stats {
+	s := n.syncer.Stats()
+	stats := Stats{Synced: s.Events, Redundant: s.Redundant, Streams: s.Streams}
+	for _, t := range n.topics.inUse() {
+		stats.Pending += t.replica.PendingSize()
+	}
+	return stats
+}
 
 // Writable returns nil, or types.ErrDiskFull or types.ErrStore while nothing
 // can be appended or backfilled.

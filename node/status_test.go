@@ -95,7 +95,7 @@ func TestEventsWaitForLinks(t *testing.T) {
 	a, b := open(t, loopback("")), open(t, loopback(""))
 	ta, _ := join(t, a, "topic"), join(t, b, "topic")
 	connect(t, a, b)
-	wantStatus(t, ta, Synced, "all that 1 connected replicas have is integrated")
+	wantStatus(t, ta, Synced, "all that 1 connected replica has is integrated")
 	absent := types.CIDOf(types.Hash{1})
 	key, err := newIdentity()
 	if err != nil {
@@ -116,7 +116,7 @@ func TestGossipThatNobodyBacks(t *testing.T) {
 	n := open(t, loopback(""))
 	topic := join(t, n, "topic")
 	connect(t, n, relay)
-	wantStatus(t, topic, Alone, "none of 1 connected peers has the topic")
+	wantStatus(t, topic, Alone, "none of 1 connected peer has the topic")
 	n.syncer.Sync(topic.ID(), relay.ID())
 	wantStatus(t, topic, Behind, "gossip shows events that are not here, looking for replicas")
 	s := wantStatus(t, topic, Stalled, "gossip shows events that nobody gave; tried connected peers, providers, flood and archives")

@@ -156,8 +156,8 @@ func (t *Topic) unloadIdle(now time.Time) {
 	}
 }
 
-// resume lets appends go on once nobody can be asked for the own events that
-// a rollback lost: every connected replica has been compared with.
+// resume lets appends go on once nobody is left to be asked for the own events
+// that a rollback lost: every connected replica has been compared with.
 func (t *Topic) resume(ctx context.Context) {
 	s, err := t.node.syncer.Status(t.id)
 	if err != nil || s.State != syncer.StateSynced {

@@ -259,6 +259,7 @@ func (n *Node) adoptTopics(ctx context.Context) error {
 			return nil
 		case m := <-n.topics.adoptions:
 			if err := n.adopt(ctx, m); err != nil {
+				n.metrics.left[leftAdoption].Add(uint64(len(m.Events)))
 				n.cfg.Log.Warn("adopt topic", "topic", m.Genesis.Name, "err", err)
 			}
 		}

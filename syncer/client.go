@@ -69,11 +69,12 @@ func (c *client) open(ctx context.Context) error {
 	return nil
 }
 
-// close ends the stream in order.
+// close ends the stream in order. libp2p waits with it for a peer that has not
+// answered yet which protocol it speaks; the end of the context ends that too.
 func (c *client) close() {
 	if c.stream != nil {
-		c.stop()
 		c.stream.Close() //nolint:errcheck // nothing was promised
+		c.stop()
 		c.stream = nil
 	}
 }

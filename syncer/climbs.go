@@ -12,8 +12,9 @@ import (
 type need uint8
 
 const (
-	needOne need = iota + 1 // the providers: one more replica to sync with
-	needAll                 // to the top: something is missing and nobody gives it
+	needOne   need = iota + 1 // the providers: one more replica to sync with
+	needFlood                 // what is beyond them, for a copy that is still blank after a lookup
+	needAll                   // to the top: something is missing and nobody gives it
 )
 
 // ladder is what a topic knows of its climbs, in few bytes: each dormant topic
@@ -34,6 +35,7 @@ type ladder struct {
 	hasty     uint8  // lookups in a row that were brought forward
 	early     bool   // the next lookup was brought forward
 	parked    bool   // the last climb was put off, since the topic was paused
+	paced     bool   // the flood has its turn
 }
 
 // maxCounted is where the counters of a ladder stop to grow: no interval does
@@ -52,67 +54,110 @@ func (m moment) time() time.Time {
 	return time.Unix(0, int64(m))
 }
 
-// climbs is the queue of climbs to come, the next one first. It is a heap.
+// climbs are the climbs to come. Those to the top, for what is known to be
+// missing, never wait for the others.
 type climbs struct {
-	queue   []*topic
+	urgent  climbQueue // needAll
+	others  climbQueue
 	running int
 	anew    time.Time // until when lookAnew has spread lookups
 }
 
-func (c *climbs) Len() int           { return len(c.queue) }
-func (c *climbs) Less(i, j int) bool { return c.queue[i].ladder.due < c.queue[j].ladder.due }
-
-func (c *climbs) Swap(i, j int) {
-	c.queue[i], c.queue[j] = c.queue[j], c.queue[i]
-	c.queue[i].ladder.index, c.queue[j].ladder.index = int32(i), int32(j)
+func (c *climbs) of(n need) *climbQueue {
+	if n == needAll {
+		return &c.urgent
+	}
+	return &c.others
 }
 
-func (c *climbs) Push(x any) {
-	t := x.(*topic)
-	t.ladder.index = int32(len(c.queue))
-	c.queue = append(c.queue, t)
+// set makes the next climb of a topic one of that height and time.
+func (c *climbs) set(t *topic, need need, due time.Time) {
+	c.remove(t)
+	t.ladder.need, t.ladder.due = need, at(due)
+	heap.Push(c.of(need), t)
 }
 
-func (c *climbs) Pop() any {
-	last := c.queue[len(c.queue)-1]
-	c.queue = c.queue[:len(c.queue)-1]
-	return last
-}
-
-// remove takes a topic out of the queue.
+// remove takes a topic out of its queue.
 func (c *climbs) remove(t *topic) {
 	if t.ladder.need != 0 {
-		heap.Remove(c, int(t.ladder.index))
+		heap.Remove(c.of(t.ladder.need), int(t.ladder.index))
 		t.ladder.need = 0
 	}
 }
 
+// next takes out a topic whose climb is due at now and may start; nil: there is
+// none.
+func (c *climbs) next(now time.Time) *topic {
+	for _, q := range []struct {
+		queue  climbQueue
+		places int
+	}{{c.urgent, maxClimbs}, {c.others, maxClimbs - climbsKept}} {
+		if len(q.queue) > 0 && q.queue[0].ladder.due <= at(now) && c.running < q.places {
+			return q.queue[0]
+		}
+	}
+	return nil
+}
+
+// climbQueue has the next climb first. It is a heap.
+type climbQueue []*topic
+
+func (q climbQueue) Len() int           { return len(q) }
+func (q climbQueue) Less(i, j int) bool { return q[i].ladder.due < q[j].ladder.due }
+
+func (q climbQueue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].ladder.index, q[j].ladder.index = int32(i), int32(j)
+}
+
+// Push implements heap.Interface.
+func (q *climbQueue) Push(x any) {
+	t := x.(*topic)
+	t.ladder.index = int32(len(*q))
+	*q = append(*q, t)
+}
+
+// Pop implements heap.Interface.
+func (q *climbQueue) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}
+
 // climbAt schedules a climb for when, after the back-off, unless one as high is
-// due before. The caller holds s.mu.
+// due before. One that is lower and due before comes first. The caller holds s.mu.
 func (s *Syncer) climbAt(t *topic, when time.Time, need need) {
 	l := &t.ladder
-	if t.removed || s.meet == nil || need == needOne && s.find == nil {
+	if t.removed || s.meet == nil {
 		return
+	}
+	if need == needOne && s.find == nil { // there is nothing to look up
+		if !t.blank() {
+			return
+		}
+		need, when = needFlood, later(when, t.probed.time().Add(s.iv.Compare))
 	}
 	if need == needAll {
 		when = later(when, l.notBefore.time())
 	}
 	if l.climbing != 0 { // the one under way schedules the next
 		if need > l.climbing {
-			l.again = need
+			l.again = max(l.again, need)
 		}
 		return
 	}
+	sooner := l.need == 0 || at(when) < l.due
 	switch {
-	case l.need == 0:
-		l.need, l.due = need, at(when)
-		heap.Push(&s.climbs, t)
-	case at(when) < l.due:
-		l.need, l.due = max(l.need, need), at(when)
-		heap.Fix(&s.climbs, int(l.index))
-	case need > l.need: // the other one can wait for it
-		l.need, l.due = need, at(when)
-		heap.Fix(&s.climbs, int(l.index))
+	case sooner && need >= l.need:
+		if need == needAll {
+			l.again = 0
+		}
+		s.climbs.set(t, need, when)
+	case sooner:
+		l.again = max(l.again, l.need)
+		s.climbs.set(t, need, when)
+	case need > l.need:
+		l.again = max(l.again, need)
 	}
 	s.arm(l.due.time())
 }
@@ -120,27 +165,44 @@ func (s *Syncer) climbAt(t *topic, when time.Time, need need) {
 // startClimbs starts the climbs that are due, as many as may run at a time, and
 // says when the next one is. The caller is the scheduler, and holds s.mu.
 func (s *Syncer) startClimbs(now time.Time, sooner func(time.Time)) {
-	for s.climbs.Len() > 0 && s.climbs.running < maxClimbs {
-		t := s.climbs.queue[0]
-		l := &t.ladder
-		if l.due > at(now) {
-			sooner(l.due.time())
+	for t := s.climbs.next(now); t != nil; t = s.climbs.next(now) {
+		s.startClimb(t, now)
+	}
+	for _, q := range []climbQueue{s.climbs.urgent, s.climbs.others} {
+		if len(q) > 0 && q[0].ladder.due > at(now) { // else it waits for a place
+			sooner(q[0].ladder.due.time())
+		}
+	}
+}
+
+// startClimb starts a climb that is due, unless it is not needed any more, or its
+// flood must wait for its turn. The caller holds s.mu.
+func (s *Syncer) startClimb(t *topic, now time.Time) {
+	l := &t.ladder
+	need := l.need
+	s.climbs.remove(t)
+	switch {
+	case need == needAll && s.needs(t) != needAll: // somebody helped meanwhile
+		l.helped(t)
+		s.climbAt(t, now.Add(s.lookupGap(t, now)), needOne)
+		return
+	case need == needFlood && !t.blank():
+		s.climbAt(t, now.Add(s.lookupGap(t, now)), needOne)
+		return
+	case need == needFlood && !l.paced:
+		l.paced = true
+		if wait := s.floods.ReserveN(now, 1).DelayFrom(now); wait > 0 {
+			s.climbs.set(t, need, now.Add(wait))
 			return
 		}
-		wanted := l.need
-		s.climbs.remove(t)
-		if wanted == needAll && s.needs(t) != needAll { // somebody helped meanwhile
-			l.helped(t)
-			s.climbAt(t, now.Add(s.lookupGap(t, now)), needOne)
-			continue
-		}
-		if l.early {
-			l.early, l.hasty = false, min(l.hasty+1, maxCounted)
-		}
-		l.climbing = wanted
-		s.climbs.running++
-		s.tasks.Go(func() { s.runClimb(t, wanted) })
 	}
+	l.paced = false
+	if l.early {
+		l.early, l.hasty = false, min(l.hasty+1, maxCounted)
+	}
+	l.climbing = need
+	s.climbs.running++
+	s.tasks.Go(func() { s.runClimb(t, need) })
 }
 
 // needs says how far up the ladder the topic needs to go now. The caller holds
@@ -189,6 +251,20 @@ func (t *topic) holders() int {
 		}
 	}
 	return n
+}
+
+// blank reports whether nothing was ever integrated here, and no replica is
+// connected that something could come from. The caller holds Syncer.mu.
+func (t *topic) blank() bool {
+	if t.heads != trie.EmptyRoot {
+		return false
+	}
+	for _, r := range t.replicas {
+		if r.held && r.heads != trie.EmptyRoot {
+			return false
+		}
+	}
+	return true
 }
 
 // lookupGap is the time from one lookup of a topic's providers to the next: with

@@ -75,43 +75,71 @@ func (n *pipes) take(sum *traffic) traffic {
 }
 
 // TestDifferentTopicSets: nodes that share a part of their topics finish an
-// exchange, and then say no more to each other than nodes with equal ones.
+// exchange, and then say no more to each other than nodes with equal ones, looking
+// for more replicas as they do. What they look for because nobody has anything of
+// it is paced, and becomes rare.
 func TestDifferentTopicSets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, net := strangers(t, 2)
-		sum := meter(net)
-		joins(t, c.Locals[0], net.list[0], 0, 3000)
-		joins(t, c.Locals[1], net.list[1], 2000, 5000)
-		c.Connect(0, 1)
-		after(20 * time.Second)
-		first := net.take(sum)
-		t.Logf("first exchange: %d frames, %d bytes", first.frames, first.bytes)
-		var hour traffic
-		for range 6 {
-			after(10 * time.Minute)
-			rest := net.take(sum)
-			if rest.frames > 2*2*27 || rest.requests*2 != rest.frames {
-				t.Errorf("%d requests and %d frames in ten minutes at rest, want one Status each 30 s", rest.requests, rest.frames)
-			}
-			hour.frames += rest.frames
-			hour.bytes += rest.bytes
-		}
-		rate := float64(hour.bytes) / time.Hour.Seconds()
-		t.Logf("an hour at rest: %d frames, %d bytes, %.1f bytes a second of both nodes", hour.frames, hour.bytes, rate)
-		if hour.bytes == 0 || rate > 10 {
-			t.Errorf("%.1f bytes a second at rest, want at most 10", rate)
-		}
-		for n, shared := range map[int]bool{0: false, 1999: false, 2000: true, 2999: true} {
-			st, err := net.list[0].Status(genesisOf(t, n).ID())
-			want := syncer.StateAlone
-			if shared {
-				want = syncer.StateSynced
-			}
-			if err != nil || st.State != want {
-				t.Errorf("topic %d is %s (%s), %v; want %s", n, st.State, st.Reason, err, want)
+	for name, test := range map[string]struct {
+		blank bool
+		rest  time.Duration // before it is measured
+		most  float64       // bytes a second of both nodes
+	}{
+		"with an event each":      {false, 20 * time.Minute, 10},
+		"blank, soon":             {true, 20 * time.Minute, 100},
+		"blank, a few days later": {true, 96 * time.Hour, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { differentSets(t, test.blank, test.rest, test.most) })
+		})
+	}
+}
+
+func differentSets(t *testing.T, blank bool, rest time.Duration, most float64) {
+	c, net, _ := wild(t, 2, syncer.Intervals{}, nil)
+	sum := meter(net)
+	joins(t, c.Locals[0], net.list[0], 0, 600)
+	joins(t, c.Locals[1], net.list[1], 400, 1000)
+	if !blank {
+		for n := range 1000 {
+			g := genesisOf(t, n)
+			if n < 600 {
+				c.Locals[0].Append(g.ID(), 1, 16)
+			} else {
+				c.Locals[1].Append(g.ID(), 1, 16)
 			}
 		}
-	})
+	}
+	c.Connect(0, 1)
+	after(20 * time.Second)
+	first := net.take(sum)
+	t.Logf("first exchange: %d frames, %d bytes", first.frames, first.bytes)
+	after(rest)
+	net.take(sum)
+	net.sent()
+	after(time.Hour)
+	hour := net.take(sum)
+	rate := float64(hour.bytes) / time.Hour.Seconds()
+	locates := count(net.sent(), isLocate)
+	t.Logf("an hour at rest: %d frames, %d bytes, %d searches, %.1f bytes a second of both nodes", hour.frames, hour.bytes, locates, rate)
+	if hour.bytes == 0 || rate > most {
+		t.Errorf("%.1f bytes a second at rest, want at most %.0f", rate, most)
+	}
+	if !blank && locates > 0 {
+		t.Errorf("%d searches for topics of which nothing is missing", locates)
+	}
+	if asked := hour.requests - locates; asked > 2*2*27*6 {
+		t.Errorf("%d requests in an hour at rest, want one Status each 30 s of both", asked)
+	}
+	for n, shared := range map[int]bool{0: false, 399: false, 400: true, 599: true} {
+		st, err := net.list[0].Status(genesisOf(t, n).ID())
+		want := syncer.StateAlone
+		if shared {
+			want = syncer.StateSynced
+		}
+		if err != nil || st.State != want {
+			t.Errorf("topic %d is %s (%s), %v; want %s", n, st.State, st.Reason, err, want)
+		}
+	}
 }
 
 // TestChanges: after the first exchange, a change costs one request, whatever

@@ -44,3 +44,17 @@ func (s *Syncer) Lanes(id types.PeerID) int {
 	defer s.mu.Unlock()
 	return s.peers[id].lanes
 }
+
+// OccupySearch takes one of the places for searches of others that are passed
+// on, if one is free.
+func (s *Syncer) OccupySearch() bool {
+	select {
+	case s.searches.slots <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// ReleaseSearch frees such a place.
+func (s *Syncer) ReleaseSearch() { <-s.searches.slots }

@@ -10,6 +10,7 @@ import (
 
 	corepeer "github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/cairn-p2p/cairn/trie"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -59,6 +60,9 @@ func rungNames(rungs []Rung) string {
 // errNotHeld is what a peer says that does not have the topic.
 var errNotHeld = errors.New("does not have the topic")
 
+// rungProviders is the name of the rung that a lookup begins with.
+const rungProviders = "providers"
+
 // rung is how to find the peers of one step.
 type rung struct {
 	name string
@@ -71,8 +75,8 @@ func (s *Syncer) rungs(need need) []rung {
 		return nil
 	}
 	var list []rung
-	if s.find != nil {
-		list = append(list, rung{"providers", s.find.Providers})
+	if s.find != nil && need != needFlood {
+		list = append(list, rung{rungProviders, s.find.Providers})
 	}
 	if need == needOne {
 		return list
@@ -90,7 +94,7 @@ func (s *Syncer) rungs(need need) []rung {
 type climbed struct {
 	helped bool   // a peer that was not connected before
 	report []Rung // what all of them said, unless somebody helped
-	failed bool   // a search could not be made, or not to its end
+	failed bool   // the first search could not be made, or not to its end
 }
 
 // climb goes up the rungs until try accepts a peer that was not connected
@@ -102,10 +106,10 @@ func (s *Syncer) climb(ctx context.Context, topic types.TopicID, rungs []rung, t
 	}
 	known[types.PeerID(s.self().ID)] = true
 	var end climbed
-	for _, step := range rungs {
+	for i, step := range rungs {
 		r := Rung{Name: step.name}
 		found, err := step.find(ctx, topic)
-		end.failed = end.failed || err != nil
+		end.failed = end.failed || err != nil && i == 0
 		rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] })
 		for _, info := range found {
 			id := types.PeerID(info.ID)
@@ -158,7 +162,7 @@ func (s *Syncer) runClimb(t *topic, need need) {
 	parked := err == nil && h.Paused
 	var end climbed
 	if !parked {
-		end = s.climb(ctx, t.id, s.rungs(need), func(ctx context.Context, p *peer) error { return s.syncWith(ctx, t, p) })
+		end = s.climb(ctx, t.id, s.rungs(need), func(ctx context.Context, p *peer) error { return s.tryWith(ctx, t, p) })
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,6 +172,7 @@ func (s *Syncer) runClimb(t *topic, need need) {
 		return
 	}
 	if t.ladder.parked = parked; parked {
+		need = max(need, t.ladder.again)
 		t.ladder.climbing, t.ladder.again = 0, 0
 		s.climbAt(t, time.Now().Add(jitter(s.iv.Lookup, 4)), need)
 		return
@@ -182,38 +187,71 @@ func (s *Syncer) endClimb(t *topic, need need, end climbed, now time.Time) {
 	l := &t.ladder
 	again := l.again
 	l.climbing, l.again, l.looked = 0, 0, at(now)
-	if !end.failed {
-		l.failed = 0
-	} else {
-		l.failed = min(l.failed+1, maxCounted)
+	if need != needFlood || s.find == nil {
+		l.noteSearch(end)
 	}
 	switch {
 	case end.helped:
 		l.helped(t)
-		l.fruitless = 0
-	case need == needOne && end.failed: // who would be found is not known
-	case need == needOne:
-		l.fruitless = min(l.fruitless+1, maxCounted)
-	case s.needs(t) == needAll:
+	case need == needAll && s.needs(t) == needAll:
 		l.failures = min(l.failures+1, maxCounted)
 		l.stalled = true
-		if t.trouble == nil {
-			t.trouble = new(trouble)
-		}
-		report := append([]Rung{s.connectedRung(t)}, end.report...)
-		t.trouble.rungs, t.trouble.climbed = report, now
-		s.log.Debug("fetch ladder climbed in vain", "topic", t.id, "rungs", rungsText(report))
+		s.noteRungs(t, end, now)
 		l.notBefore = at(now.Add(s.backoff(int(l.failures))))
 		again = needAll
+	case need != needAll && t.blank():
+		s.noteRungs(t, end, now)
+		if need == needOne {
+			again = max(again, needFlood)
+		}
 	}
-	if again == needAll {
+	switch again {
+	case needAll:
 		s.climbAt(t, now, needAll)
+		return
+	case needFlood: // once the connected peers have had the time to answer
+		s.climbAt(t, now.Add(s.iv.Compare), needFlood)
 		return
 	}
 	if l.early { // while this one was under way
 		s.lookSoon(t, now, 0)
 	}
 	s.climbAt(t, now.Add(s.lookupGap(t, now)), needOne)
+}
+
+// noteSearch counts what the first search of a climb came to. One that could not
+// be made says nothing of who is there.
+func (l *ladder) noteSearch(end climbed) {
+	if end.failed {
+		l.failed = min(l.failed+1, maxCounted)
+	} else {
+		l.failed = 0
+	}
+	switch {
+	case end.helped:
+		l.fruitless = 0
+	case !end.failed:
+		l.fruitless = min(l.fruitless+1, maxCounted)
+	}
+}
+
+// noteRungs keeps what was tried in vain, for status, with the lookup before a
+// flood. The caller holds s.mu.
+func (s *Syncer) noteRungs(t *topic, end climbed, now time.Time) {
+	if t.trouble == nil {
+		t.trouble = new(trouble)
+	}
+	report := []Rung{s.connectedRung(t)}
+	if len(end.report) > 0 && end.report[0].Name != rungProviders {
+		for _, r := range t.trouble.rungs {
+			if r.Name == rungProviders {
+				report = append(report, r)
+			}
+		}
+	}
+	report = append(report, end.report...)
+	t.trouble.rungs, t.trouble.climbed = report, now
+	s.log.Debug("fetch ladder climbed in vain", "topic", t.id, "rungs", rungsText(report))
 }
 
 // helped notes that somebody gave what was missing.
@@ -234,6 +272,22 @@ func (s *Syncer) connectedRung(t *topic) Rung {
 		}
 	}
 	return r
+}
+
+// errEmpty is what a peer gives that has joined the topic and holds nothing of it.
+var errEmpty = errors.New("its copy is empty, too")
+
+// tryWith is syncWith, which fails when nothing came to an empty copy.
+func (s *Syncer) tryWith(ctx context.Context, t *topic, p *peer) error {
+	if err := s.syncWith(ctx, t, p); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.heads == trie.EmptyRoot {
+		return errEmpty
+	}
+	return nil
 }
 
 // syncWith compares a topic with a peer, fetches what is missing, and blocks

@@ -3,6 +3,7 @@ package syncer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/cairn-p2p/cairn/syncer"
 	"github.com/cairn-p2p/cairn/syncer/pb"
 	"github.com/cairn-p2p/cairn/syncer/syncertest"
+	"github.com/cairn-p2p/cairn/trie"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -88,16 +90,23 @@ func (f *finder) lookups() int {
 // by floods. Those in down cannot be connected to.
 func wild(t *testing.T, n int, iv syncer.Intervals, down map[int]bool) (*syncertest.Cluster, *pipes, *finder) {
 	f := new(finder)
+	c, net := wildWith(t, n, iv, f, func(i int) bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return !down[i]
+	})
+	return c, net, f
+}
+
+// wildWith is wild with any Finder, also none.
+func wildWith(t *testing.T, n int, iv syncer.Intervals, f syncer.Finder, reachable func(int) bool) (*syncertest.Cluster, *pipes) {
 	var net *pipes
 	c := syncertest.NewCluster(t, n, func(t *testing.T, locals []*syncertest.Local) syncertest.Network {
 		net = newPipesWith(t, iv, locals, f)
 		for i, s := range net.list {
 			s.OnMeet(locals[i].ID(), func(_ context.Context, info corepeer.AddrInfo) error {
 				for j, l := range locals {
-					f.mu.Lock()
-					reachable := !down[j]
-					f.mu.Unlock()
-					if l.ID() == types.PeerID(info.ID) && reachable {
+					if l.ID() == types.PeerID(info.ID) && reachable(j) {
 						net.Connect(i, j)
 						return nil
 					}
@@ -108,8 +117,10 @@ func wild(t *testing.T, n int, iv syncer.Intervals, down map[int]bool) (*syncert
 		return net
 	})
 	synctest.Wait()
-	return c, net, f
+	return c, net
 }
+
+func isLocate(m *pb.Request) bool { return m.GetLocate() != nil }
 
 // TestProviders: a node that joins a topic finds a replica it is not connected to,
 // by way of a provider record.
@@ -148,6 +159,174 @@ func TestFloodFindsTheLast(t *testing.T) {
 		}
 		if st, err := c.Syncers()[0].Status(c.Topic); err != nil || st.State != syncer.StateSynced || len(st.Rungs) > 0 {
 			t.Errorf("%+v, %v; want synced", st, err)
+		}
+	})
+}
+
+// TestJoinedByName: a node that joins a quiet topic, of which no gossip tells and
+// which has no reachable provider, finds its only replica by the flood or among
+// the archives; while there is none, status says what was tried, and the search
+// is made again ever more rarely.
+func TestJoinedByName(t *testing.T) {
+	archive := new(finder)
+	for name, f := range map[string]syncer.Finder{"flood": new(finder), "flood without a DHT": nil, "archive": archive} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, _ := wildWith(t, 4, syncer.Intervals{}, f, func(int) bool { return true })
+				c.Join(3) // 1 and 2 relay
+				c.Locals[3].Append(c.Topic, 10, 16)
+				c.Connects(0, 1, 2)
+				if f == archive {
+					archive.set(func() { archive.archives = []types.PeerID{c.Locals[3].ID()} })
+				} else {
+					c.Connect(2, 3)
+				}
+				after(time.Second)
+				c.Join(0)
+				after(10 * time.Second)
+				if c.Hash(0) != c.Hash(3) {
+					st, err := c.Syncers()[0].Status(c.Topic)
+					t.Errorf("not found: %s (%s), %v", st.State, st.Reason, err)
+				}
+				if st, err := c.Syncers()[0].Status(c.Topic); err != nil || st.State != syncer.StateSynced || len(st.Rungs) > 0 {
+					t.Errorf("%+v, %v; want synced", st, err)
+				}
+			})
+		})
+	}
+}
+
+// TestJoinedAlone: see TestJoinedByName.
+func TestJoinedAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net, _ := wild(t, 3, syncer.Intervals{}, nil)
+		c.Connects(0, 1, 2)
+		after(time.Second)
+		net.sent()
+		c.Join(0)
+		floods := func() int { return count(net.sent(), isLocate) }
+		after(10 * time.Second)
+		st, err := c.Syncers()[0].Status(c.Topic)
+		const want = "none of 1 connected peer has the topic; tried connected peers, providers, flood and archives"
+		if err != nil || st.State != syncer.StateAlone || st.Reason != want || len(st.Rungs) != 4 || st.Climbed.IsZero() {
+			t.Errorf("%+v, %v; want alone, with 4 rungs", st, err)
+		}
+		if n := floods(); n != 2 { // 0 asks 1, and 1 asks 2
+			t.Errorf("%d Locate requests for a topic joined, want 2", n)
+		}
+		after(24 * time.Hour)
+		if n := floods(); n < 2*5 || n > 2*12 {
+			t.Errorf("%d Locate requests in a day alone, want some, less and less often", n)
+		}
+		// With an event of its own there is something for others to find.
+		c.Locals[0].Append(c.Topic, 1, 16)
+		after(48 * time.Hour)
+		if n := floods(); n > 0 {
+			t.Errorf("%d Locate requests for a topic that is no longer blank", n)
+		}
+	})
+}
+
+// TestJoinedWithAReplica: nobody else is asked for a topic of which a connected
+// peer has events.
+func TestJoinedWithAReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net, _ := wild(t, 3, syncer.Intervals{}, nil)
+		c.Connects(0, 1, 2)
+		c.Join(1)
+		c.Locals[1].Append(c.Topic, 1, 16)
+		after(time.Minute)
+		net.sent()
+		c.Join(0)
+		after(24 * time.Hour)
+		if n := count(net.sent(), isLocate); n > 0 {
+			t.Errorf("%d Locate requests for a topic with a connected replica", n)
+		}
+	})
+}
+
+// TestEmptyReplicas: others who joined the topic and hold nothing of it, connected,
+// found as providers, and on the way, do not hide the one that holds it.
+func TestEmptyReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, f := wild(t, 6, syncer.Intervals{}, nil)
+		// 0 joins; 1 is connected to it, 2 a provider, 3 on the way to 5, all empty;
+		// 4 relays.
+		c.Join(5)
+		c.Locals[5].Append(c.Topic, 10, 16)
+		for _, i := range []int{1, 2, 3} {
+			c.Join(i)
+		}
+		c.Connect(0, 1)
+		c.Connects(0, 3, 4)
+		after(time.Minute)
+		f.set(func() { f.providers = []types.PeerID{c.Locals[2].ID()} })
+		c.Connect(4, 5)
+		c.Join(0)
+		after(10 * time.Second)
+		if c.Hash(0) != c.Hash(5) {
+			st, err := c.Syncers()[0].Status(c.Topic)
+			t.Errorf("not found: %s (%s), %v", st.State, st.Reason, err)
+		}
+	})
+}
+
+// TestBlankTopicsHoldNothingUp: with a thousand topics joined of which nobody has
+// anything, a topic of which gossip shows something is found in seconds, and the
+// searches for the others are paced.
+func TestBlankTopicsHoldNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net, _ := wild(t, 3, syncer.Intervals{}, nil)
+		c.Join(2)
+		c.Locals[2].Append(c.Topic, 10, 16)
+		c.Join(0)
+		c.Locals[0].Append(c.Topic, 1, 16) // else it would look for it by itself
+		c.Connects(0, 1, 2)
+		after(time.Second)
+		if c.Hash(0) == c.Hash(2) {
+			t.Fatal("equal without having met")
+		}
+		for i := range 1000 {
+			g, err := types.NewOpen(fmt.Sprintf("blank %d", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Locals[0].Join(g)
+			net.list[0].Add(g.ID(), trie.EmptyRoot)
+		}
+		after(2 * time.Second)
+		net.sent()
+		c.Syncers()[0].Sync(c.Topic, c.Locals[1].ID()) // gossip by way of the relay
+		after(5 * time.Second)
+		if c.Hash(0) != c.Hash(2) {
+			t.Error("not found within 5 s")
+		}
+		after(5 * time.Minute)
+		own := 0
+		for _, r := range net.sent() {
+			if q := r.m.GetLocate(); q != nil && r.from == c.Locals[0].ID() {
+				own++
+			}
+		}
+		if own < 100 || own > 400 { // to two peers, one every two seconds
+			t.Errorf("%d Locate requests of 1,000 blank topics in five minutes, want about 300", own)
+		}
+	})
+}
+
+// TestFloodWithNobody: without a DHT, a topic joined before there is any peer to ask
+// is searched for again soon.
+func TestFloodWithNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := wildWith(t, 3, syncer.Intervals{}, nil, func(int) bool { return true })
+		c.Join(2)
+		c.Locals[2].Append(c.Topic, 10, 16)
+		c.Join(0)
+		after(5 * time.Minute)
+		c.Connects(0, 1, 2)
+		after(11 * time.Minute)
+		if c.Hash(0) != c.Hash(2) {
+			t.Error("not found within 11 minutes")
 		}
 	})
 }
@@ -224,6 +403,94 @@ func TestStalled(t *testing.T) {
 		st, err = c.Syncers()[0].Status(c.Topic)
 		if err != nil || st.State != syncer.StateSynced || c.Hash(0) != c.Hash(3) {
 			t.Errorf("%s (%s), %v; want synced", st.State, st.Reason, err)
+		}
+	})
+}
+
+// TestLookupLeavesBackOff: a lookup that is brought forward does not bring forward
+// the climb to the top that waits, and does not replace it.
+func TestLookupLeavesBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net, f := wild(t, 3, syncer.Intervals{BackoffMin: time.Hour, BackoffMax: time.Hour}, nil)
+		c.Join(0)
+		c.Locals[0].Append(c.Topic, 1, 16) // else a lookup would flood, too
+		c.Connect(0, 1)
+		after(time.Minute)
+		c.Syncers()[0].Sync(c.Topic, c.Locals[1].ID()) // what nobody has
+		after(time.Minute)
+		floods := func() int { return count(net.sent(), isLocate) }
+		floods()
+		f.lookups()
+		f.becomeReady()
+		after(20 * time.Minute)
+		if n, m := f.lookups(), floods(); n == 0 || m > 0 {
+			t.Errorf("%d lookups and %d floods while the climb to the top waits, want some and none", n, m)
+		}
+		after(90 * time.Minute)
+		if floods() == 0 {
+			t.Error("the climb to the top was not made any more")
+		}
+	})
+}
+
+// late is a stream on which a request is that late.
+type late struct {
+	syncer.Stream
+	by time.Duration
+}
+
+func (l late) Write(b []byte) (int, error) {
+	time.Sleep(l.by)
+	return l.Stream.Write(b)
+}
+
+// TestOwnSearchIsNotAnswered: a search that comes back to who began it ends there.
+func TestOwnSearchIsNotAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net, _ := wild(t, 3, syncer.Intervals{}, nil)
+		c.Connects(0, 1, 2, 0)
+		after(time.Second)
+		net.sent()
+		first := true
+		net.setRelay(func(to types.PeerID, st syncer.Stream) syncer.Stream {
+			if to != c.Locals[2].ID() || !first {
+				return st
+			}
+			first = false
+			return late{st, 100 * time.Millisecond}
+		})
+		if _, err := net.list[0].FetchGenesis(t.Context(), c.Topic); !errors.Is(err, types.ErrNotFound) {
+			t.Errorf("%v, want not found", err)
+		}
+		// 0 asks 1, 1 asks 2, 2 asks 0, who began it; 2 has seen it when 0 asks.
+		if n := count(net.sent(), isLocate); n != 4 {
+			t.Errorf("%d Locate requests, want 4", n)
+		}
+	})
+}
+
+// TestSearchesPassedOn: a node that passes on as many searches as it may answers
+// others at once, with nobody.
+func TestSearchesPassedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, net, _ := wild(t, 3, syncer.Intervals{}, nil)
+		c.Join(2)
+		c.Connects(0, 1, 2)
+		after(time.Second)
+		for range 16 {
+			if !net.list[1].OccupySearch() {
+				t.Fatal("want 16 searches at a time")
+			}
+		}
+		if net.list[1].OccupySearch() {
+			t.Error("more than 16 searches at a time")
+		}
+		if _, err := net.list[0].FetchGenesis(t.Context(), c.Topic); !errors.Is(err, types.ErrNotFound) {
+			t.Errorf("passed on by a node that is busy: %v", err)
+		}
+		net.list[1].ReleaseSearch()
+		if _, err := net.list[0].FetchGenesis(t.Context(), c.Topic); err != nil {
+			t.Errorf("not passed on: %v", err)
 		}
 	})
 }
@@ -396,7 +663,7 @@ func TestResumeIsNoHint(t *testing.T) {
 		if st, err := c.Syncers()[0].Status(c.Topic); err != nil || st.State != syncer.StateAlone || f.lookups() > 0 {
 			t.Errorf("%s (%s), %v; want alone, and no lookup", st.State, st.Reason, err)
 		}
-		if n := count(net.sent(), func(m *pb.Request) bool { return m.GetLocate() != nil }); n > 0 {
+		if n := count(net.sent(), isLocate); n > 0 {
 			t.Errorf("%d Locate requests for a topic of which gossip showed nothing", n)
 		}
 		c.Join(1)
@@ -424,11 +691,11 @@ func TestGroupsMeet(t *testing.T) {
 				c.Connect(i, j)
 			}
 		}
-		c.Connect(0, 8)
-		c.Connect(4, 8)
-		after(time.Minute)
 		c.Locals[0].Append(c.Topic, 5, 16)
 		c.Locals[4].Append(c.Topic, 5, 16)
+		after(time.Minute)
+		c.Connect(0, 8)
+		c.Connect(4, 8)
 		after(3 * time.Hour) // lookups find nobody
 		if c.Hash(0) == c.Hash(4) {
 			t.Fatal("equal without having met")
@@ -494,7 +761,7 @@ func TestFloodEnds(t *testing.T) {
 		if _, err := net.list[0].FetchGenesis(t.Context(), c.Topic); !errors.Is(err, types.ErrNotFound) {
 			t.Errorf("six hops away: %v, want not found", err)
 		}
-		if n := count(net.sent(), func(m *pb.Request) bool { return m.GetLocate() != nil }); n > 12 {
+		if n := count(net.sent(), isLocate); n > 12 {
 			t.Errorf("%d Locate requests for a search, want each node to ask once", n)
 		}
 		if g, err := net.list[2].FetchGenesis(t.Context(), c.Topic); err != nil || g.ID() != c.Topic {
@@ -517,12 +784,12 @@ func TestStates(t *testing.T) {
 			return st
 		}
 		c.Join(0)
-		want(syncer.StateAlone, "none of 0 connected peers")
+		want(syncer.StateAlone, "none of 0 connected peers has the topic")
 
 		// A relay passes on gossip of a topic that nobody in reach has.
 		c.Connect(0, 3)
 		after(time.Second)
-		want(syncer.StateAlone, "none of 1 connected peers")
+		want(syncer.StateAlone, "none of 1 connected peer has the topic")
 		c.Syncers()[0].Sync(c.Topic, c.Locals[3].ID())
 		after(100 * time.Millisecond)
 		want(syncer.StateBehind, "gossip shows events that are not here")
@@ -546,7 +813,7 @@ func TestStates(t *testing.T) {
 		})
 		c.Connect(0, 1)
 		c.AwaitState(0, func(st syncer.TopicStatus) bool {
-			return st.State == syncer.StateBehind && st.Reason == "1 of 1 connected replicas have something new"
+			return st.State == syncer.StateBehind && st.Reason == "1 of 1 connected replica has something new"
 		})
 		c.AwaitState(0, syncertest.Is(syncer.StateSyncing))
 		st = want(syncer.StateSyncing, "fetching from "+c.Locals[1].ID().String())
@@ -554,7 +821,7 @@ func TestStates(t *testing.T) {
 			t.Errorf("fetching from %q", st.Fetching)
 		}
 		after(20 * time.Second)
-		st = want(syncer.StateSynced, "all that 1 connected replicas have is integrated")
+		st = want(syncer.StateSynced, "all that 1 connected replica has is integrated")
 		if len(st.Missing) != 0 || len(st.Rungs) != 0 {
 			t.Errorf("synced with %+v missing after %v", st.Missing, st.Rungs)
 		}
@@ -596,7 +863,7 @@ func TestStates(t *testing.T) {
 				net.Disconnect(0, i)
 			}
 		}
-		want(syncer.StateAlone, "none of 0 connected peers")
+		want(syncer.StateAlone, "none of 0 connected peers has the topic")
 		after(time.Hour) // the sleepers of this test
 	})
 }

@@ -165,6 +165,11 @@ const (
 	// peer, a second and at once. The excess gets an empty answer.
 	locateRate  = 1
 	locateBurst = 16
+	// floodRate and floodBurst pace this node's own searches for copies that are
+	// blank, a second and at once: half of what a peer answers, so that others,
+	// for what is known to be missing, need not wait.
+	floodRate  = locateRate / 2.
+	floodBurst = locateBurst / 2
 	// maxSearches bounds the Locate requests passed on at a time.
 	maxSearches = 16
 	// maxClimbs bounds the topics for which the fetch ladder is climbed at a
@@ -173,6 +178,9 @@ const (
 	// lookupSpread is the time over which lookups of many topics at once are
 	// spread, for each topic: 100,000 topics are 20 a second.
 	lookupSpread = 50 * time.Millisecond
+	// climbsKept of them are kept for topics of which something is known to be
+	// missing.
+	climbsKept = 2
 	// maxMeet bounds the peers met on one rung of a climb.
 	maxMeet = 8
 	// fewReplicas is the number of replicas below which a topic's node looks
@@ -186,11 +194,14 @@ const (
 	minRate = 4 << 10
 )
 
+// DefaultStreams is the default of Limits.Streams.
+const DefaultStreams = 128
+
 // Limits bound what peers together and each may cost. A zero field takes the
 // default in its comment.
 type Limits struct {
 	StreamsPerPeer int // served at once for one peer: 8
-	Streams        int // served at once: 128
+	Streams        int // served at once: DefaultStreams
 	BytesPerSecond int // allowance of each peer, in and out: 64 MiB
 }
 
@@ -222,7 +233,7 @@ type Intervals struct {
 
 func (l Limits) withDefaults() Limits {
 	orDefault(&l.StreamsPerPeer, 8)
-	orDefault(&l.Streams, 128)
+	orDefault(&l.Streams, DefaultStreams)
 	orDefault(&l.BytesPerSecond, 64<<20)
 	return l
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/cairn-p2p/cairn/syncer/pb"
+	"github.com/cairn-p2p/cairn/trie"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -133,8 +134,8 @@ func (s *searches) note(nonce [16]byte) {
 	s.seen.Add(nonce, struct{}{})
 }
 
-// locate answers Locate: with this node if it holds the topic, else with what
-// its own peers say.
+// locate answers Locate: with this node if it holds the topic, and, unless it holds
+// events of it, with what its own peers say.
 func (v *server) locate(ctx context.Context, m *pb.LocateRequest) error {
 	q, err := parseLocateRequest(m)
 	if err != nil {
@@ -151,21 +152,25 @@ func (v *server) locateHere(ctx context.Context, q locateRequest) []corepeer.Add
 	if !v.s.searches.admit(v.peer, q.nonce) {
 		return nil
 	}
+	var here []corepeer.AddrInfo
 	if h, err := v.s.local.Heads(q.topic, 0); err == nil && !h.Paused {
-		return []corepeer.AddrInfo{v.s.self()}
+		here = append(here, v.s.self())
+		if h.Hash != trie.EmptyRoot {
+			return here
+		}
 	}
 	if q.hops == 0 {
-		return nil
+		return here
 	}
 	select {
 	case v.s.searches.slots <- struct{}{}:
 		defer func() { <-v.s.searches.slots }()
 	default:
-		return nil
+		return here
 	}
 	q.hops--
 	holders, _ := v.s.askHolders(ctx, q, v.s.peersBut(map[types.PeerID]bool{v.peer: true}))
-	return holders
+	return append(here, holders[:min(len(holders), maxHolders-len(here))]...)
 }
 
 // flood asks all connected peers who holds the topic, and they theirs.

@@ -171,6 +171,8 @@ func (s *Syncer) missingOf(topic types.TopicID, events []*types.Event) ([]*types
 			kept = append(kept, e)
 		}
 	}
+	s.count.events.Add(uint64(len(events)))
+	s.count.redundant.Add(uint64(len(events) - len(kept)))
 	return kept, nil
 }
 
@@ -278,6 +280,10 @@ func (a *asker) receive(ctx context.Context, cids []cid.Cid, discard bool) (int,
 		events, err := a.parse(page)
 		if err != nil {
 			return 0, err
+		}
+		a.s.count.events.Add(uint64(len(events)))
+		if discard { // they come once more
+			a.s.count.redundant.Add(uint64(len(events)))
 		}
 		for _, item := range page.GetItems() {
 			sent, err := checkItem(item, cids[items], got == items)

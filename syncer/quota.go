@@ -73,6 +73,13 @@ func (q *quota) enter(p types.PeerID, kick func()) (*allowance, error) {
 	return a, nil
 }
 
+// serving returns the number of streams.
+func (q *quota) serving() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.total
+}
+
 // idlest returns the stream that was used least lately among those of the
 // peers with most.
 func (q *quota) idlest() *allowance {

@@ -13,14 +13,22 @@ import (
 type Stats struct {
 	BytesIn, BytesOut uint64 // of the protocol's streams, requests and answers alike
 	Failed            uint64 // transfers that ended with an error
+	Events            uint64 // that came in answers
+	Redundant         uint64 // of these, to no use: integrated here already when they came, or to come once more
+	Streams           int    // served now
 }
 
 // counters are the live form of Stats.
-type counters struct{ in, out, failed atomic.Uint64 }
+type counters struct{ in, out, failed, events, redundant atomic.Uint64 }
 
 // Stats returns what was done so far.
 func (s *Syncer) Stats() Stats {
-	return Stats{BytesIn: s.count.in.Load(), BytesOut: s.count.out.Load(), Failed: s.count.failed.Load()}
+	redundant := s.count.redundant.Load() // first: it is never more than the events counted before it
+	return Stats{
+		BytesIn: s.count.in.Load(), BytesOut: s.count.out.Load(), Failed: s.count.failed.Load(),
+		Events: s.count.events.Load(), Redundant: redundant,
+		Streams: s.quota.serving(),
+	}
 }
 
 // counted is a stream whose bytes are counted.

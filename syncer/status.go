@@ -36,7 +36,7 @@ type TopicStatus struct {
 	Missing   []Missing    // what replicas claim and have not served, oldest first
 	Offenders []Offence    // of its replicas, and of who broke the protocol in this topic or before naming one; last first
 	LastError string       // of the last exchange that failed, until one with that peer succeeds or it goes and another does
-	Rungs     []Rung       // of the last climb of the fetch ladder, if nobody helped
+	Rungs     []Rung       // of the last climb, if nobody helped and something is missing, or nothing was ever here
 	Climbed   time.Time    // when that was; zero without Rungs
 }
 
@@ -164,7 +164,7 @@ func (t *topic) status() TopicStatus {
 		return st
 	}
 	st.LastError = t.trouble.lastError
-	if len(t.trouble.rungs) > 0 {
+	if len(t.trouble.rungs) > 0 && (t.ladder.stalled || t.blank()) {
 		st.Rungs, st.Climbed = slices.Clone(t.trouble.rungs), t.trouble.climbed
 	}
 	for c, entry := range t.trouble.claims {
@@ -203,32 +203,37 @@ func (s *Syncer) judge(t *topic, st TopicStatus) (State, string) {
 		}
 	}
 	rest := without(paused, "paused") + without(unproven, "claiming what they do not serve")
+	replicas := count(len(st.Replicas), "connected replica")
 	switch {
 	case st.Fetching != "":
 		return StateSyncing, "fetching from " + st.Fetching.String()
 	case trying > 0:
-		return StateBehind, fmt.Sprintf("%d of %d connected replicas have something new%s", trying, len(st.Replicas), rest)
+		return StateBehind, fmt.Sprintf("%d of %s %s something new%s", trying, replicas, verb(trying, "has", "have"), rest)
 	case failing > 0 && in > 0:
-		return StateBehind, fmt.Sprintf("the last exchange with %d of %d connected replicas failed: %s", failing, len(st.Replicas), failure)
+		return StateBehind, fmt.Sprintf("the last exchange with %d of %s failed: %s", failing, replicas, failure)
 	case in > 0:
 		if n := s.newcomers(); n > 0 {
-			return StateSyncing, fmt.Sprintf("comparing with %d newly connected peers", n)
+			return StateSyncing, "comparing with " + count(n, "newly connected peer")
 		}
-		return StateSynced, fmt.Sprintf("all that %d connected replicas have is integrated%s", in, rest)
+		return StateSynced, fmt.Sprintf("all that %s %s is integrated%s", count(in, "connected replica"), verb(in, "has", "have"), rest)
 	case failing+unproven > 0 && t.ladder.stalled:
 		return StateStalled, "nobody gave what is missing; tried " + rungNames(st.Rungs)
 	case failing+unproven > 0:
-		return StateBehind, fmt.Sprintf("none of %d connected replicas gave what is missing, looking for others: %s", len(st.Replicas), cmp.Or(failure, doubt))
+		return StateBehind, fmt.Sprintf("none of %s gave what is missing, looking for others: %s", replicas, cmp.Or(failure, doubt))
 	case s.newcomers() > 0:
-		return StateSyncing, fmt.Sprintf("comparing with %d newly connected peers", s.newcomers())
+		return StateSyncing, "comparing with " + count(s.newcomers(), "newly connected peer")
 	case t.ladder.hinted != 0 && t.ladder.stalled:
 		return StateStalled, "gossip shows events that nobody gave; tried " + rungNames(st.Rungs)
 	case t.ladder.hinted != 0:
 		return StateBehind, "gossip shows events that are not here, looking for replicas"
 	case paused > 0:
-		return StateAlone, fmt.Sprintf("%d connected replicas, all paused", paused)
+		return StateAlone, count(paused, "connected replica") + ", all paused"
 	}
-	return StateAlone, fmt.Sprintf("none of %d connected peers has the topic", len(s.peers))
+	reason := fmt.Sprintf("none of %s has the topic", count(len(s.peers), "connected peer"))
+	if len(st.Rungs) > 0 {
+		reason += "; tried " + rungNames(st.Rungs)
+	}
+	return StateAlone, reason
 }
 
 func without(n int, why string) string {
@@ -236,6 +241,22 @@ func without(n int, why string) string {
 		return ""
 	}
 	return fmt.Sprintf(", without %d %s", n, why)
+}
+
+// count says how many things of a kind there are.
+func count(n int, kind string) string {
+	if n == 1 {
+		return "1 " + kind
+	}
+	return fmt.Sprintf("%d %ss", n, kind)
+}
+
+// verb chooses between the forms for one and for another number.
+func verb(n int, one, more string) string {
+	if n == 1 {
+		return one
+	}
+	return more
 }
 
 // newcomers counts the peers whose first exchange has not ended.

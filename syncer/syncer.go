@@ -11,6 +11,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/host"
 	corepeer "github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
 
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -64,6 +65,7 @@ type Syncer struct {
 	offences offences
 	watchers map[types.TopicID]chan struct{}
 	climbs   climbs
+	floods   *rate.Limiter // of blank copies
 }
 
 // New returns a syncer that does nothing before Run.
@@ -95,6 +97,7 @@ func newSyncer(c Config) *Syncer {
 		self:      func() corepeer.AddrInfo { return corepeer.AddrInfo{} },
 		find:      c.Finder,
 		searches:  newSearches(),
+		floods:    rate.NewLimiter(floodRate, floodBurst),
 		quota:     newQuota(c.Limits.withDefaults()),
 		done:      c.Synced,
 		wake:      make(chan struct{}, 1),

@@ -107,12 +107,15 @@ func (t *Trie) Delete(key types.Hash) bool {
 	}
 }
 
+// EmptyRoot is the root of an empty trie.
+var EmptyRoot = types.Hash(sha256.Sum256(nil))
+
 // Root returns the hash of all keys and values: sha2-256 of nothing for an
 // empty trie. It hashes each node changed since the last call once, so a batch
 // of updates costs least when Root follows the last of them.
 func (t *Trie) Root() types.Hash {
 	if t.root == nil {
-		return sha256.Sum256(nil)
+		return EmptyRoot
 	}
 	return hash(t.root)
 }

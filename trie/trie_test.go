@@ -209,6 +209,25 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	})
 }
 
+// TestEqualRootsMeanEqualSets compares two sets of the same few keys.
+func TestEqualRootsMeanEqualSets(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		all := rapid.SliceOfNDistinct(keys(), 1, 4, rapid.ID).Draw(rt, "keys")
+		var tries [2]Trie
+		var sets [2]map[types.Hash]types.Hash
+		for i := range tries {
+			sets[i] = map[types.Hash]types.Hash{}
+			for _, k := range rapid.SliceOf(rapid.SampledFrom(all)).Draw(rt, "set") {
+				sets[i][k] = types.Hash{}
+				tries[i].Set(k, types.Hash{})
+			}
+		}
+		if equal := tries[0].Root() == tries[1].Root(); equal != maps.Equal(sets[0], sets[1]) {
+			rt.Fatalf("equal roots %t of %x and %x", equal, sets[0], sets[1])
+		}
+	})
+}
+
 // TestAdversarialPrefixes builds the deepest trie there is: a key that parts
 // from another at each nibble. Depth, and with it the work of an update, stays
 // within the length of a key.

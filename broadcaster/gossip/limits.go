@@ -37,6 +37,10 @@ const (
 	// node sends of one topic. It exceeds forwardPause by what the network may
 	// shift one against the other: else neighbours would not forward the last.
 	headsPause = forwardPause + forwardPause/4
+	// remembered is how long the heads of a topic are kept after its last
+	// message, to be announced again if a neighbour's frame is dropped. It is
+	// twice as long as gossipsub keeps a message for neighbours that ask for it.
+	remembered = 10 * time.Second
 )
 
 // Default bounds of the outgoing queue, in bytes of events. What they cannot

@@ -86,8 +86,8 @@ func decodeMessage(data []byte) (*message, error) {
 }
 
 // glance reads, from a message that was checked before, its topic and announcer
-// and whether it has events. It copies none of them.
-func glance(data []byte) (topic types.TopicID, announcer types.Publisher, events bool) {
+// and how many events it has. It copies none of them.
+func glance(data []byte) (topic types.TopicID, announcer types.Publisher, events int) {
 	for len(data) > 0 {
 		num, _, n := protowire.ConsumeTag(data)
 		if n < 0 {
@@ -103,13 +103,13 @@ func glance(data []byte) (topic types.TopicID, announcer types.Publisher, events
 		case 1:
 			topic, _ = types.CastCID(v)
 		case 3:
-			events = true
+			events++
 		case 4: // the last of interest
 			copy(announcer[:], v)
 			return topic, announcer, events
 		}
 	}
-	return cid.Undef, types.Publisher{}, false
+	return cid.Undef, types.Publisher{}, 0
 }
 
 // encode returns the canonical encoding.

@@ -69,7 +69,7 @@ func TestMessageVector(t *testing.T) {
 		t.Error("the signature does not verify")
 	}
 	topic, announcer, events := glance(want)
-	if topic != m.topic || announcer != m.announcer || !events {
+	if topic != m.topic || announcer != m.announcer || events != len(m.events) {
 		t.Errorf("at a glance: %s, %s, events %v", topic, announcer, events)
 	}
 }

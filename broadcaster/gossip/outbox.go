@@ -131,7 +131,7 @@ func (b *outbox) take(o *outgoing, now time.Time) *draft {
 		return d
 	}
 	o.events = nil
-	o.due = now.Add(headsPause) // until then it paces what follows
+	o.due = now.Add(remembered) // until then it paces what follows, and its heads are there for retry
 	heap.Fix(&b.queue, o.index)
 	return d
 }

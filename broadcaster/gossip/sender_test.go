@@ -66,7 +66,8 @@ func closedTopic(t *testing.T) *pubsub.Topic {
 // events, not if it held heads alone or others' messages.
 func TestDroppedFrames(t *testing.T) {
 	g, key := broadcastertest.Topic(t, "dropped"), broadcastertest.Key(1)
-	e := broadcastertest.Chain(t, key, g, 1, 8, false)[0]
+	events := broadcastertest.Chain(t, key, g, 2, 8, false)
+	e := events[0]
 	var retried []types.TopicID
 	tracer := &dropTracer{
 		self:     types.PublisherOf(key),
@@ -77,7 +78,7 @@ func TestDroppedFrames(t *testing.T) {
 		data []byte
 		want int
 	}{
-		"own events":      {sealed(t, key, number{1, 1}, broadcastertest.Announce(g, e), nil), 1},
+		"own events":      {sealed(t, key, number{1, 1}, broadcastertest.Announce(g, events...), nil), 1},
 		"own heads":       {sealed(t, key, number{1, 1}, broadcastertest.AnnounceHeads(g, e), nil), 0},
 		"others' events":  {sealed(t, broadcastertest.Key(2), number{1, 1}, broadcastertest.Announce(g, e), nil), 0},
 		"not even a one":  {[]byte{1, 2, 3}, 0},
@@ -89,7 +90,7 @@ func TestDroppedFrames(t *testing.T) {
 			t.Errorf("%s: announced again %v", name, retried)
 		}
 	}
-	if got := tracer.counters.snapshot().DroppedRPCs; got != 5 {
-		t.Errorf("counted %d frames, want 5", got)
+	if s := tracer.counters.snapshot(); s.DroppedRPCs != 5 || s.DroppedOwn != 2 || s.DroppedRelayed != 1 {
+		t.Errorf("counted %d frames with %d own and %d relayed events, want 5, 2 and 1", s.DroppedRPCs, s.DroppedOwn, s.DroppedRelayed)
 	}
 }

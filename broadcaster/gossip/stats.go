@@ -10,6 +10,9 @@ type Stats struct {
 	CoalescedEvents uint64 // own events of which only the heads were announced
 	PublishFailed   uint64 // messages that gossipsub refused; announced again as heads
 	DroppedRPCs     uint64 // frames dropped because a neighbour's queue was full
+	// DroppedOwn and DroppedRelayed are the events in these frames, once for each
+	// neighbour. Of the own ones the heads are announced again.
+	DroppedOwn, DroppedRelayed uint64
 
 	Received  uint64            // neighbours' messages checked
 	Forwarded uint64            // of these, accepted
@@ -21,6 +24,7 @@ type Stats struct {
 // counters are the live form of Stats.
 type counters struct {
 	published, publishedEvents, headsOnly, coalescedEvents, publishFailed, droppedRPCs atomic.Uint64
+	droppedOwn, droppedRelayed                                                         atomic.Uint64
 	received, forwarded, newEvents, delivered                                          atomic.Uint64
 	refused                                                                            [reasonsAll]atomic.Uint64
 }
@@ -33,6 +37,8 @@ func (c *counters) snapshot() Stats {
 		CoalescedEvents: c.coalescedEvents.Load(),
 		PublishFailed:   c.publishFailed.Load(),
 		DroppedRPCs:     c.droppedRPCs.Load(),
+		DroppedOwn:      c.droppedOwn.Load(),
+		DroppedRelayed:  c.droppedRelayed.Load(),
 		Received:        c.received.Load(),
 		Forwarded:       c.forwarded.Load(),
 		NewEvents:       c.newEvents.Load(),

@@ -9,7 +9,7 @@ import (
 )
 
 // dropTracer learns which frames gossipsub drops because a neighbour's queue is
-// full: Publish does not tell. For an own message with events, its heads are
+// full: Publish does not tell. Their events are counted. For an own message with events, its heads are
 // announced again; one with heads alone is not, or a neighbour that hangs would
 // cost all others a message a second.
 type dropTracer struct {
@@ -24,8 +24,13 @@ var _ pubsub.RawTracer = (*dropTracer)(nil)
 func (t *dropTracer) DropRPC(rpc *pubsub.RPC, _ peer.ID) {
 	t.counters.droppedRPCs.Add(1)
 	for _, m := range rpc.GetPublish() {
-		if topic, announcer, events := glance(m.GetData()); events && announcer == t.self {
+		switch topic, announcer, events := glance(m.GetData()); {
+		case events == 0:
+		case announcer == t.self:
+			t.counters.droppedOwn.Add(uint64(events))
 			t.retry(topic)
+		default:
+			t.counters.droppedRelayed.Add(uint64(events))
 		}
 	}
 }

@@ -62,6 +62,7 @@ peers can dial, one a line. Both go when the node stops.`,
 	flags.BoolVar(&f.pprof, "pprof", false, "serve the profiles of net/http/pprof under /debug/pprof/ on the API's address")
 	flags.StringVar(&f.dht, "dht", "server", "the node's part in the DHT: server, client (keeps nothing for others), or off")
 	flags.BoolVar(&f.Archive, "archive", false, "keep all topics that gossip tells of while it runs, as --replicate all does, and be found as an archive of the network")
+	flags.BoolVar(&f.Restored, "restored", false, "DIR is an older copy of itself, such as a backup: append to a topic only after a sync with another replica of it")
 	return cmd
 }
 

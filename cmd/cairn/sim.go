@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cairn-p2p/cairn/e2e"
+	"github.com/cairn-p2p/cairn/node"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -44,8 +45,8 @@ func newSimRun(a *app) *cobra.Command {
 		Short: "Run a scenario",
 		Long: `Run a scenario: a file's, or the built-in one of that name.
 
-The nodes are whole ones, in this process, with their data in a temporary directory.
-They run in real time. It exits with 0 only if every invariant held in the end. 'cairn
+The nodes are whole ones, in this process unless --network says otherwise, with their
+data in a temporary directory. They run in real time. It exits with 0 only if every invariant held in the end. 'cairn
 sim show NAME' prints a scenario as a file to begin with.`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
@@ -54,7 +55,7 @@ sim show NAME' prints a scenario as a file to begin with.`,
 		}),
 	}
 	cmd.Flags().Int64Var(&f.seed, "seed", 0, "draw with the seed `N` instead of the scenario's")
-	cmd.Flags().StringVar(&f.network, "network", e2e.Simulated.String(), "what the nodes speak through: simulated or loopback")
+	cmd.Flags().StringVar(&f.network, "network", e2e.Simulated.String(), "what the nodes speak through: simulated, loopback, or processes (loopback, each node a process of its own)")
 	cmd.Flags().StringVar(&f.report, "report", "", "write a page with the course of the run, its DAG and the data of both into `FILE`")
 	return cmd
 }
@@ -121,12 +122,25 @@ type simRow struct {
 	Nodes           int      `json:"nodes"`
 	Events          int      `json:"events"`
 	Acknowledged    int      `json:"acknowledged"`
+	Lost            int      `json:"lost"` // of the acknowledged ones, those that not every node has
 	Heads           int      `json:"heads"`
 	Converged       float64  `json:"converged_seconds"` // after the last fault or append
-	BytesPerEvent   float64  `json:"bytes_per_event"`   // that all nodes together sent
-	PacketsPerEvent float64  `json:"packets_per_event"` // 0 on loopback, which does not see them
-	Held            bool     `json:"held"`              // everything that should
-	Wrong           []string `json:"wrong"`             // what did not
+	BytesPerEvent   float64  `json:"bytes_per_event"`   // that all nodes together sent; 0 from processes, which are not looked into
+	PacketsPerEvent float64  `json:"packets_per_event"` // 0 but on the simulated network, which alone sees them
+	Redundant       float64  `json:"redundant"`         // events that came by sync to nodes that had them, by those needed
+	Peaks           simPeaks `json:"peaks"`
+	Held            bool     `json:"held"`  // everything that should
+	Wrong           []string `json:"wrong"` // what did not
+}
+
+// simPeaks is the most that samples found while a scenario ran.
+type simPeaks struct {
+	Heap       uint64 `json:"heap_bytes"` // of the whole process
+	Disk       int64  `json:"disk_bytes"` // of all nodes
+	Pending    int64  `json:"pending_bytes"`
+	MaxPending int64  `json:"pending_bytes_cap"` // of any node, as the next two
+	Streams    int    `json:"streams"`
+	MaxStreams int    `json:"streams_cap"`
 }
 
 var simTable = table[simRow]{
@@ -137,26 +151,37 @@ var simTable = table[simRow]{
 	{"EVENTS", 0, func(r *simRow) string { return strconv.Itoa(r.Events) }},
 	{"HEADS", 0, func(r *simRow) string { return strconv.Itoa(r.Heads) }},
 	{"SECONDS TO EQUAL", 0, func(r *simRow) string { return strconv.FormatFloat(r.Converged, 'f', 3, 64) }},
-	{"BYTES/EVENT", 0, func(r *simRow) string { return strconv.FormatFloat(r.BytesPerEvent, 'f', 0, 64) }},
-	{"PACKETS/EVENT", 0, func(r *simRow) string {
-		if r.PacketsPerEvent == 0 {
-			return "-"
-		}
-		return strconv.FormatFloat(r.PacketsPerEvent, 'f', 1, 64)
-	}},
+	{"BYTES/EVENT", 0, func(r *simRow) string { return seen(r.BytesPerEvent, 0) }},
+	{"PACKETS/EVENT", 0, func(r *simRow) string { return seen(r.PacketsPerEvent, 1) }},
+	{"REDUNDANT", 0, func(r *simRow) string { return strconv.FormatFloat(100*r.Redundant, 'f', 1, 64) + "%" }},
+	{"LOST", 0, func(r *simRow) string { return strconv.Itoa(r.Lost) }},
 	{"HELD", 0, func(r *simRow) string { return yesNo(r.Held) }},
+}
+
+// seen is a figure that not every network sees.
+func seen(f float64, digits int) string {
+	if f == 0 {
+		return "-"
+	}
+	return strconv.FormatFloat(f, 'f', digits, 64)
 }
 
 func newSimRow(r *e2e.Result) simRow {
 	each := max(float64(r.Events), 1)
 	return simRow{
 		Scenario: r.Scenario, Network: r.Medium, Seed: r.Seed, Nodes: r.Nodes,
-		Events: r.Events, Acknowledged: r.Acknowledged, Heads: r.Heads,
+		Events: r.Events, Acknowledged: r.Acknowledged, Lost: r.Lost, Heads: r.Heads,
 		Converged:       seconds(r.Converged),
 		BytesPerEvent:   float64(r.Bytes) / each,
 		PacketsPerEvent: float64(r.Packets) / each,
-		Held:            len(r.Wrong) == 0,
-		Wrong:           append([]string{}, r.Wrong...),
+		Redundant:       float64(r.Redundant) / max(float64(r.Needed), 1),
+		Peaks: simPeaks{
+			Heap: r.Peaks.Heap, Disk: r.Peaks.Disk,
+			Pending: r.Peaks.Pending, MaxPending: node.MaxPending,
+			Streams: r.Peaks.Streams, MaxStreams: node.MaxStreams,
+		},
+		Held:  len(r.Wrong) == 0,
+		Wrong: append([]string{}, r.Wrong...),
 	}
 }
 
@@ -171,8 +196,13 @@ func (a *app) sim(ctx context.Context, arg string, f simFlags) error {
 	case e2e.Simulated.String():
 	case e2e.Loopback.String():
 		o.Medium = e2e.Loopback
+	case e2e.Processes.String():
+		o.Medium = e2e.Processes
+		if o.Binary, err = os.Executable(); err != nil {
+			return fmt.Errorf("find this program: %w", err)
+		}
 	default:
-		return usagef("--network %q: want %s or %s", f.network, e2e.Simulated, e2e.Loopback)
+		return usagef("--network %q: want %s, %s or %s", f.network, e2e.Simulated, e2e.Loopback, e2e.Processes)
 	}
 	if f.seedSet {
 		if f.seed < 0 {

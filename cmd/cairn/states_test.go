@@ -254,8 +254,8 @@ func TestStates(t *testing.T) {
 			n, l := open(t, quick), newLiar(t, "t", mask{claim: true, paused: true})
 			topic := n.join(t, "t")
 			n.connect(t, addrOf(l.host))
-			await(t, topic, node.Alone, "1 connected replicas, all paused")
-			s, table := n.status(t, "t", node.Alone, "1 connected replicas, all paused")
+			await(t, topic, node.Alone, "1 connected replica, all paused")
+			s, table := n.status(t, "t", node.Alone, "1 connected replica, all paused")
 			if len(s.Peers) != 1 || !s.Peers[0].Paused || !strings.Contains(table, "unproven, paused") {
 				t.Errorf("peers %+v in\n%s", s.Peers, table)
 			}
@@ -264,8 +264,8 @@ func TestStates(t *testing.T) {
 			n, l := open(t, quick), newLiar(t, "t", mask{shy: make(chan struct{})})
 			topic := n.join(t, "t")
 			n.connect(t, addrOf(l.host))
-			await(t, topic, node.Syncing, "comparing with 1 newly connected peers")
-			n.status(t, "t", node.Syncing, "comparing with 1 newly connected peers")
+			await(t, topic, node.Syncing, "comparing with 1 newly connected peer")
+			n.status(t, "t", node.Syncing, "comparing with 1 newly connected peer")
 		},
 		"fetching": func(t *testing.T) {
 			n, l := open(t, quick), newLiar(t, "t", mask{slow: make(chan struct{})})
@@ -278,8 +278,8 @@ func TestStates(t *testing.T) {
 				t.Errorf("fetching %q in\n%s", s.Fetching, table)
 			}
 			l.wear(mask{})
-			await(t, topic, node.Synced, "all that 1 connected replicas have is integrated")
-			s, _ = n.status(t, "t", node.Synced, "all that 1 connected replicas have is integrated")
+			await(t, topic, node.Synced, "all that 1 connected replica has is integrated")
+			s, _ = n.status(t, "t", node.Synced, "all that 1 connected replica has is integrated")
 			if s.Fetching != "" || len(s.Peers) != 1 || !s.Peers[0].InSync || s.Events != 10 {
 				t.Errorf("status %+v", s)
 			}
@@ -288,14 +288,14 @@ func TestStates(t *testing.T) {
 			n, l := open(t, quick), newLiar(t, "t", mask{})
 			topic := n.join(t, "t")
 			n.connect(t, addrOf(l.host))
-			await(t, topic, node.Synced, "all that 1 connected replicas have is integrated")
+			await(t, topic, node.Synced, "all that 1 connected replica has is integrated")
 			l.wear(mask{mute: make(chan struct{})})
 			l.Append(l.topic, 1, 16)
 			if _, err := topic.Append(t.Context(), nil); err != nil { // which has it compare
 				t.Fatal(err)
 			}
-			await(t, topic, node.Behind, "1 of 1 connected replicas have something new")
-			n.status(t, "t", node.Behind, "1 of 1 connected replicas have something new")
+			await(t, topic, node.Behind, "1 of 1 connected replica has something new")
+			n.status(t, "t", node.Behind, "1 of 1 connected replica has something new")
 		},
 		"behind for an offender": func(t *testing.T) {
 			n, l, honest := open(t, quick), newLiar(t, "t", mask{forge: true}), open(t, quick)
@@ -328,7 +328,7 @@ func TestStates(t *testing.T) {
 			n, l := open(t, node.Config{}), newLiar(t, "t", mask{claim: true})
 			topic := n.join(t, "t")
 			n.connect(t, addrOf(l.host))
-			await(t, topic, node.Behind, "none of 1 connected replicas gave what is missing, looking for others: "+l.ID().String())
+			await(t, topic, node.Behind, "none of 1 connected replica gave what is missing, looking for others: "+l.ID().String())
 			const reason = "nobody gave what is missing; tried connected peers, providers, flood and archives"
 			await(t, topic, node.Stalled, reason)
 			s, table := n.status(t, "t", node.Stalled, reason)
@@ -351,7 +351,7 @@ func TestStates(t *testing.T) {
 			honest := open(t, quick)
 			honest.join(t, "t")
 			n.connect(t, honest.p2p)
-			await(t, topic, node.Synced, "all that 1 connected replicas have is integrated, without 1 claiming what they do not serve")
+			await(t, topic, node.Synced, "all that 1 connected replica has is integrated, without 1 claiming what they do not serve")
 			s, _ = n.status(t, "t", node.Synced, "without 1 claiming what they do not serve")
 			if len(s.Rungs) != 0 || s.Climbed != nil {
 				t.Errorf("rungs %+v at %v when synced", s.Rungs, s.Climbed)

@@ -28,6 +28,9 @@ type Effects struct {
 	Announce []*types.Event
 	// Sync says that something is missing: start a sync, with the sender first.
 	Sync bool
+	// Dropped is how many pending events fell out: count them. A sync finds
+	// them again.
+	Dropped int
 	// Deliver is by how many events the delivery log grew: wake subscribers.
 	Deliver int
 }
@@ -186,6 +189,7 @@ func (c *Clock) Evict(size int) {
 func (c *Clock) Take() Effects {
 	out := c.out
 	out.Store = c.build.take()
+	out.Dropped, c.pending.dropped = c.pending.dropped, 0
 	out.Sync = out.Sync || slices.ContainsFunc(c.gaps, c.unsettled)
 	c.out, c.gaps = Effects{}, nil
 	clear(c.fresh)
@@ -246,8 +250,9 @@ func (c *Clock) Suspects(e *types.Event) bool {
 // holds until Take.
 func (c *Clock) Unspent(seq uint64) { c.own.unspent[seq] = true }
 
-// Resume lets appends go on after a rollback although the own events that
-// proved it could not be had. Their seqs are not used again.
+// Resume lets appends go on after a rollback, because all replicas that can be
+// asked were compared with, although the own events that proved it could not be
+// had. Their seqs are not used again.
 func (c *Clock) Resume() { c.own.resume() }
 
 func (c *Clock) integrated(id cid.Cid, known map[cid.Cid]uint64) bool {

@@ -26,6 +26,10 @@ type Doubt struct {
 	// SkippedFrom to SkippedTo are the seqs given up after a rollback: they
 	// were used elsewhere and never here, so one of them is no fork.
 	SkippedFrom, SkippedTo uint64
+	// Restored is set when the log is an old copy of itself, and what was
+	// appended after it has not been asked for yet: seqs may be spent of which
+	// nothing here knows.
+	Restored bool
 	// Forked is set when two nodes publish with this key.
 	Forked bool
 }
@@ -36,6 +40,8 @@ func (o *ownLog) mayAppend() error {
 		return fmt.Errorf("%w: stop the other node, then restart this one", types.ErrForkedKey)
 	case o.behind():
 		return fmt.Errorf("%w: it has own events up to %d, the network up to %d", types.ErrRolledBack, o.tip.Seq, o.Seen)
+	case o.Restored:
+		return fmt.Errorf("%w: it is an old copy, and was not compared with another replica yet", types.ErrRolledBack)
 	}
 	return nil
 }
@@ -75,6 +81,7 @@ func (o *ownLog) integrated(e *types.Event) {
 }
 
 func (o *ownLog) resume() {
+	o.Restored = false
 	if o.Seen > o.tip.Seq {
 		o.SkippedFrom, o.SkippedTo = o.tip.Seq+1, o.Seen
 	}

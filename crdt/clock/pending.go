@@ -17,6 +17,7 @@ type pending struct {
 	waiters map[cid.Cid][]cid.Cid
 	size    int // bytes of all events
 	ticks   int
+	dropped int // events that fell out since the last Take
 
 	byNeighbour map[types.PeerID]*share
 	byPublisher map[types.Publisher]*share
@@ -59,15 +60,19 @@ func (p *pending) has(id cid.Cid) bool {
 // dropping the oldest of its neighbour, of its publisher, or of the neighbour
 // with the most. An event larger than a cap is not kept at all.
 func (p *pending) add(from types.PeerID, e *types.Event, parents uint64, missing []cid.Cid, limits Limits) {
+	if p.has(e.CID) {
+		return
+	}
 	size := e.Size()
-	if _, ok := p.events[e.CID]; ok || size > min(limits.NeighbourSize, limits.PublisherSize, limits.PendingSize) {
+	if size > min(limits.NeighbourSize, limits.PublisherSize, limits.PendingSize) {
+		p.dropped++
 		return
 	}
 	for s := p.byNeighbour[from]; s != nil && s.size+size > limits.NeighbourSize; s = p.byNeighbour[from] {
-		p.remove(s.oldest().event.CID)
+		p.drop(s.oldest())
 	}
 	for s := p.byPublisher[e.Publisher]; s != nil && s.size+size > limits.PublisherSize; s = p.byPublisher[e.Publisher] {
-		p.remove(s.oldest().event.CID)
+		p.drop(s.oldest())
 	}
 	for p.size+size > limits.PendingSize {
 		p.evict()
@@ -102,6 +107,12 @@ func pull[K comparable](shares map[K]*share, key K, at *list.Element, size int) 
 }
 
 func (s *share) oldest() *waiting { return s.order.Front().Value.(*waiting) }
+
+// drop lets go of an event that a sync has to bring.
+func (p *pending) drop(w *waiting) {
+	p.dropped++
+	p.remove(w.event.CID)
+}
 
 // remove forgets an event, if it is pending. Those that wait for it still do.
 func (p *pending) remove(id cid.Cid) {
@@ -149,7 +160,7 @@ func (p *pending) evict() int {
 		}
 	}
 	w := p.byNeighbour[most].oldest()
-	p.remove(w.event.CID)
+	p.drop(w)
 	return w.event.Size()
 }
 
@@ -184,7 +195,7 @@ func (p *pending) tick(age int) {
 	p.ticks++
 	for _, s := range p.byNeighbour {
 		for s.order.Len() > 0 && p.ticks-s.oldest().since > age {
-			p.remove(s.oldest().event.CID)
+			p.drop(s.oldest())
 		}
 	}
 }

@@ -193,6 +193,9 @@ func (st *stage) obey(r *actor) error {
 	if out.Sync {
 		st.say("asks for a sync")
 	}
+	if out.Dropped > 0 {
+		st.say("lets %d pending go", out.Dropped)
+	}
 	if out.Deliver > 0 {
 		st.say("delivers %d", out.Deliver)
 	}

@@ -3,6 +3,7 @@ package clock_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -204,6 +205,59 @@ func finished(t *rapid.T, tw *twins, all []*types.Event) {
 	if out := tw.take(t); out.Sync || out.Deliver > 0 {
 		t.Fatalf("something more to do: %+v", out)
 	}
+	for _, sync := range []bool{false, true} { // to integrate again changes nothing
+		refused := tw.receive(t, clock.Source{Peer: "p", Sync: sync}, all)
+		if out := tw.take(t); len(refused) > 0 || !reflect.DeepEqual(out, clock.Effects{}) {
+			t.Fatalf("all events again, by sync %t: refused %v, effects %+v", sync, refused, out)
+		}
+	}
+}
+
+// TestOrderOfTwo: it does not matter which of two parts of a DAG comes first, and
+// two states have equal heads exactly if they have the same events.
+func TestOrderOfTwo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		topic := testTopic()
+		dag := drawDAG(t, topic)
+		part := func(name string) []*types.Event {
+			return closure(dag, rapid.SliceOfNDistinct(rapid.IntRange(0, len(dag)-1), 0, 4, rapid.ID).Draw(t, name))
+		}
+		integrate := func(parts ...[]*types.Event) *ledger {
+			tw := newTwins(topic, clock.DefaultLimits())
+			for _, p := range parts {
+				tw.receive(t, clock.Source{Peer: "p", Sync: true}, p)
+				tw.take(t)
+			}
+			return tw.stores[0]
+		}
+		a, b := part("one"), part("other")
+		ab, ba := integrate(a, b), integrate(b, a)
+		if !slices.Equal(ab.headList(), ba.headList()) || !maps.Equal(ab.heights, ba.heights) {
+			t.Fatalf("one before the other gives %d events with heads %v, after it %d with %v",
+				len(ab.log), ab.headList(), len(ba.log), ba.headList())
+		}
+		one, other := integrate(a), integrate(b)
+		if heads, events := slices.Equal(one.headList(), other.headList()), maps.Equal(one.heights, other.heights); heads != events {
+			t.Fatalf("%d and %d events: equal heads %t, equal events %t", len(one.log), len(other.log), heads, events)
+		}
+	})
+}
+
+// closure returns the events with these numbers and all behind them, in the order
+// of the DAG.
+func closure(dag []*types.Event, numbers []int) []*types.Event {
+	in := map[cid.Cid]bool{}
+	for _, n := range numbers {
+		in[dag[n].CID] = true
+	}
+	for _, e := range slices.Backward(dag) { // an event comes after its links
+		if in[e.CID] {
+			for _, l := range e.Links {
+				in[l] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(dag), func(e *types.Event) bool { return !in[e.CID] })
 }
 
 // TestSyncOnlyForGaps: a sync is asked for exactly when something received is

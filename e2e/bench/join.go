@@ -36,7 +36,7 @@ func (b *bench) joins() error {
 		if !b.selected.MatchString(name) {
 			continue
 		}
-		if err := b.joinRow(name, events, test.together, test.goal, test.together > 1); err != nil {
+		if _, err := b.joinRow(name, events, test.together, test.goal, true); err != nil {
 			return err
 		}
 	}
@@ -44,40 +44,43 @@ func (b *bench) joins() error {
 }
 
 // joinRow measures joins of a new server; far adds one over a long round trip. A
-// goal of 0 is none.
-func (b *bench) joinRow(name string, events, together int, goal time.Duration, far bool) (err error) {
+// goal of 0 is none. The row is that of the near join.
+func (b *bench) joinRow(name string, events, together int, goal time.Duration, far bool) (_ *row, err error) {
 	ctx, cancel := context.WithTimeout(b.ctx, rowTimeout)
 	defer cancel()
 	server, err := b.fresh(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, server.node.Close()) }()
 	fmt.Fprintf(b.progress, "%s: append the events\n", name)
 	if err := fill(ctx, server, events, together); err != nil {
-		return fmt.Errorf("%s: fill the server: %w", name, err)
+		return nil, fmt.Errorf("%s: fill the server: %w", name, err)
 	}
+	at := len(b.rows)
 	r, err := b.row(name, func(ctx context.Context, r *row) error { return b.join(ctx, r, server, events, together) })
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if goal > 0 {
 		r.atMost(goal)
 	}
 	near := r.took
 	if r.wire, err = b.joinWire(server, events); err != nil {
-		return fmt.Errorf("%s, tapped: %w", name, err)
+		return nil, fmt.Errorf("%s, tapped: %w", name, err)
 	}
-	if !far {
-		return nil
+	if far {
+		r, err = b.row(fmt.Sprintf("%s, %v round trip", name, farRoundTrip), func(ctx context.Context, r *row) error {
+			return b.joinFar(ctx, r, server, events)
+		})
+		if err != nil {
+			return nil, err
+		}
+		if r != nil {
+			r.atMost(near + time.Second)
+		}
 	}
-	r, err = b.row(fmt.Sprintf("%s, %v round trip", name, farRoundTrip), func(ctx context.Context, r *row) error {
-		return b.joinFar(ctx, r, server, events)
-	})
-	if r != nil {
-		r.atMost(near + time.Second)
-	}
-	return err
+	return &b.rows[at], nil
 }
 
 // joinFar joins over a connection that stands already and has a long round trip.

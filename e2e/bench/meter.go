@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"runtime/pprof"
 	"strconv"
 	"syscall"
@@ -33,9 +34,11 @@ func (b *bench) measure(ctx context.Context, r *row, work func(context.Context) 
 	if err != nil {
 		return err
 	}
+	live := watchHeap()
 	start := time.Now()
 	workErr := work(ctx)
 	r.took = time.Since(start)
+	r.live = live()
 	after, err := cpuTime()
 	if err = errors.Join(workErr, err, stop()); err != nil {
 		return err
@@ -47,6 +50,42 @@ func (b *bench) measure(ctx context.Context, r *row, work func(context.Context) 
 	total, err := writtenBytes()
 	r.written = total - written
 	return err
+}
+
+// heapPoll is how often watchHeap looks: a collection takes longer at these
+// sizes of heap.
+const heapPoll = 10 * time.Millisecond
+
+// watchHeap begins to watch how much of the heap each collection finds in use; the
+// result ends it and returns the most, at least what is in use then, in bytes.
+func watchHeap() (most func() int64) {
+	stop, ended := make(chan struct{}), make(chan struct{})
+	var peak uint64
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(heapPoll)
+		defer ticker.Stop()
+		for {
+			peak = max(peak, liveHeap())
+			select {
+			case <-ticker.C:
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() int64 {
+		close(stop)
+		<-ended
+		return int64(max(peak, liveHeap()))
+	}
+}
+
+// liveHeap is what the last collection found in use, in bytes.
+func liveHeap() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 // writtenBytes is what this process has had written to disks so far; 0 where the

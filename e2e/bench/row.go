@@ -15,6 +15,7 @@ type row struct {
 	took   time.Duration // the shorter, the better
 	cpu    time.Duration // user and system time of the whole process meanwhile
 	rss    int64         // its peak resident memory meanwhile, bytes
+	live   int64         // the most of its heap that a collection found in use meanwhile, bytes
 
 	wire float64 // bytes on the wire for each event that crossed it
 	body float64 // bytes of an event's body
@@ -52,7 +53,7 @@ func (r *row) atLeast(rate float64) {
 }
 
 var columns = []string{
-	"bench", "took", "events/s", "wire B/event", "÷ (body+65)", "disk B/event", "written B/event", "heads", "CPU s", "peak MiB", "beside the machine's limit", "goal",
+	"bench", "took", "events/s", "wire B/event", "÷ (body+65)", "disk B/event", "written B/event", "heads", "CPU s", "peak MiB", "live heap MiB", "beside the machine's limit", "goal",
 }
 
 func (r *row) cells() []string {
@@ -67,6 +68,7 @@ func (r *row) cells() []string {
 		number(float64(r.heads), "%.0f"),
 		number(r.cpu.Seconds(), "%.2f"),
 		number(float64(r.rss)/(1<<20), "%.0f"),
+		number(float64(r.live)/(1<<20), "%.0f"),
 		r.beside(),
 		r.verdict(),
 	}

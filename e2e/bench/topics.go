@@ -32,8 +32,14 @@ const (
 // topics measures nodes with many topics in which nothing happens: how long
 // they take to start, what each topic costs while nothing happens, and how one
 // change is found.
-func (b *bench) topics() error {
-	geneses, err := dormantGeneses(b.scaled(dormantTopics))
+func (b *bench) topics() error { return b.topicsOf(dormantTopics) }
+
+func (b *bench) topicsOf(n int) error {
+	n = b.scaled(n)
+	if !b.selectsTopics(n) {
+		return nil
+	}
+	geneses, err := dormantGeneses(n)
 	if err != nil {
 		return err
 	}
@@ -61,6 +67,25 @@ func (b *bench) topics() error {
 	}
 	return b.changeRow(dirs, geneses)
 }
+
+// selectsTopics reports whether a row about n topics is selected.
+func (b *bench) selectsTopics(n int) bool {
+	names := []string{changeName(n)}
+	for mode := range modeNames {
+		names = append(names, startName(n, mode), dormantName(n, mode))
+	}
+	return slices.ContainsFunc(names, b.selected.MatchString)
+}
+
+func startName(n int, mode node.DHTMode) string {
+	return fmt.Sprintf("start, %d topics, %s", n, modeNames[mode])
+}
+
+func dormantName(n int, mode node.DHTMode) string {
+	return fmt.Sprintf("dormant, %d topics, %s", n, modeNames[mode])
+}
+
+func changeName(n int) string { return fmt.Sprintf("one change among %d topics", n) }
 
 func dormantGeneses(n int) ([]*types.Genesis, error) {
 	geneses := make([]*types.Genesis, n)
@@ -129,7 +154,7 @@ func fillTopic(db *badger.Store, key ed25519.PrivateKey, g *types.Genesis) error
 
 // startRow measures how long a node with topics takes to start.
 func (b *bench) startRow(dir string, topics int, mode node.DHTMode) error {
-	r, err := b.row(fmt.Sprintf("start, %d topics, %s", topics, modeNames[mode]), func(ctx context.Context, r *row) error {
+	r, err := b.row(startName(topics, mode), func(ctx context.Context, r *row) error {
 		r.events = topics
 		var n *node.Node
 		err := b.measure(ctx, r, func(ctx context.Context) error {
@@ -153,8 +178,7 @@ func (b *bench) startRow(dir string, topics int, mode node.DHTMode) error {
 
 // dormantRow measures what topics take while nothing happens in them.
 func (b *bench) dormantRow(dir string, topics int, mode node.DHTMode) error {
-	name := fmt.Sprintf("dormant, %d topics, %s", topics, modeNames[mode])
-	_, err := b.row(name, func(ctx context.Context, r *row) error {
+	_, err := b.row(dormantName(topics, mode), func(ctx context.Context, r *row) error {
 		empty, err := b.temp()
 		if err != nil {
 			return err
@@ -289,7 +313,7 @@ func owner(stack []uintptr) string {
 // changeRow measures how a change in one topic is found by a node that was away.
 func (b *bench) changeRow(dirs []string, geneses []*types.Genesis) error {
 	seq := 1
-	_, err := b.row(fmt.Sprintf("one change among %d topics", len(geneses)), func(ctx context.Context, r *row) (err error) {
+	_, err := b.row(changeName(len(geneses)), func(ctx context.Context, r *row) (err error) {
 		left, err := node.Open(ctx, topicConfig(dirs[0], node.DHTOff))
 		if err != nil {
 			return err

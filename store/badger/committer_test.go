@@ -234,6 +234,43 @@ func TestSharedFailure(t *testing.T) {
 	}
 }
 
+// Whichever call fails while batches of several topics share a transaction, each
+// caller learns the truth of its own: without an error it is stored, and with
+// another one than types.ErrStore it is not.
+func TestSharedTransactionFaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &faults{}
+		s := openWith(t, f, Options{})
+		dags := join(t, s, 3)
+		const before = 2 // calls that together makes for the commit under way
+		for _, persisted := range []bool{false, true} {
+			for call, all := before, false; !all; call++ {
+				var batches []*types.Batch
+				for _, dag := range dags {
+					batches = append(batches, dag.Batch(2))
+				}
+				fired := f.arm(call, persisted, errInjected)
+				errs := together(t, s, f, batches)
+				all = !fired()
+				for i, dag := range dags {
+					state, err := s.Load(dag.Topic(), types.Publisher{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					stored := state.Events == uint64(len(dag.Events)+len(batches[i].Events))
+					if stored {
+						dag.Add(batches[i])
+					}
+					if errs[i] == nil && !stored || errs[i] != nil && (all || stored && !errors.Is(errs[i], types.ErrStore)) ||
+						state.Events != uint64(len(dag.Events)) {
+						t.Fatalf("call %d, persisted %v: batch %d: %v; %d events stored, %d before", call, persisted, i, errs[i], state.Events, len(dag.Events))
+					}
+				}
+			}
+		}
+	})
+}
+
 // Close lets the commits that it finds finish, those in the queue too, and
 // refuses the ones after it.
 func TestCloseWaits(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,17 +31,34 @@ type faults struct {
 	failCommit int
 
 	mu        sync.Mutex
+	calls     []string // the names of those since watch, in their order
 	armed     bool
 	left      int // calls before the one that fails
 	persisted bool
 	err       error
+	kill      func()                                   // when set, the call does not fail: this happens before or, with persisted, after its work
+	around    func(name string, do func() error) error // when set, runs what a call does
+}
+
+// watch forgets the calls so far.
+func (f *faults) watch() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = nil
+}
+
+// watched returns the names of the calls since watch.
+func (f *faults) watched() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
 }
 
 // arm makes the call-th next call return err; with persisted, after its work.
 func (f *faults) arm(call int, persisted bool, err error) (fired func() bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.armed, f.left, f.persisted, f.err = true, call, persisted, err
+	f.armed, f.left, f.persisted, f.err, f.kill = true, call, persisted, err, nil
 	return func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -50,24 +68,43 @@ func (f *faults) arm(call int, persisted bool, err error) (fired func() bool) {
 	}
 }
 
+// armKill makes kill happen at the call-th next call, before its work or after.
+func (f *faults) armKill(call int, after bool, kill func()) (fired func() bool) {
+	fired = f.arm(call, after, nil)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.kill = kill
+	return fired
+}
+
 // call runs one call, or what the fault leaves of it.
-func (f *faults) call(do func() error) error {
+func (f *faults) call(name string, do func() error) error {
 	f.mu.Lock()
 	fail := f.armed && f.left == 0
-	persisted, err := f.persisted, f.err
+	persisted, err, kill := f.persisted, f.err, f.kill
+	f.calls = append(f.calls, name)
+	if around := f.around; around != nil {
+		work := do
+		do = func() error { return around(name, work) }
+	}
 	if fail {
 		f.armed = false
 	}
 	f.left--
 	f.mu.Unlock()
-	if fail && !persisted {
-		return err
+	switch {
+	case !fail:
+		return do()
+	case kill != nil && persisted:
+		defer kill()
+		return do()
+	case kill != nil:
+		kill()
+		return do()
+	case persisted:
+		do() //nolint:errcheck // whatever came of it, the caller is told that it failed
 	}
-	done := do()
-	if fail {
-		return err
-	}
-	return done
+	return err
 }
 
 func (f *faults) wrap(e engine) engine { return faultyEngine{e, f} }
@@ -86,7 +123,7 @@ type faultyTx struct {
 }
 
 func (t *faultyTx) get(key []byte) (value []byte, err error) {
-	err = t.call(func() error {
+	err = t.call("get", func() error {
 		value, err = t.tx.get(key)
 		return err
 	})
@@ -97,7 +134,7 @@ func (t *faultyTx) get(key []byte) (value []byte, err error) {
 }
 
 func (t *faultyTx) set(key, value []byte) error {
-	return t.call(func() error {
+	return t.call("set", func() error {
 		if t.poison != nil {
 			if err := t.poison(value); err != nil {
 				return err
@@ -109,11 +146,11 @@ func (t *faultyTx) set(key, value []byte) error {
 }
 
 func (t *faultyTx) remove(key []byte) error {
-	return t.call(func() error { return t.tx.remove(key) })
+	return t.call("remove", func() error { return t.tx.remove(key) })
 }
 
 func (t *faultyTx) commit() error {
-	return t.call(func() error {
+	return t.call("commit", func() error {
 		if t.gate != nil {
 			t.gate()
 		}

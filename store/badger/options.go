@@ -17,6 +17,10 @@ type Options struct {
 	// MinFree is the free space in bytes below which events are refused with
 	// types.ErrDiskFull. 0 means DefaultMinFree; NoMinFree means no bound.
 	MinFree uint64
+	// Free returns the number of bytes that may still be written to the file
+	// system of a directory. Nil asks the operating system; tests and simulations
+	// give another.
+	Free func(dir string) (uint64, error)
 	// Lock is a lock that the caller holds on the directory or on one above it.
 	// Nil: Open locks the directory and Close releases it.
 	Lock *DirLock
@@ -43,7 +47,6 @@ const (
 // nothing.
 type hooks struct {
 	wrap func(engine) engine
-	free func(dir string) (uint64, error)
 	now  func() time.Time
 	// opening may fail each opening of the database.
 	opening func() error
@@ -66,8 +69,8 @@ func (o Options) withDefaults() Options {
 	if o.hooks.wrap == nil {
 		o.hooks.wrap = func(e engine) engine { return e }
 	}
-	if o.hooks.free == nil {
-		o.hooks.free = freeSpace
+	if o.Free == nil {
+		o.Free = freeSpace
 	}
 	if o.hooks.now == nil {
 		o.hooks.now = time.Now

@@ -44,7 +44,7 @@ type Store struct {
 func Open(dir string, opts Options) (*Store, error) {
 	s := &Store{dir: dir, opts: opts.withDefaults(), heads: newHeadsCache()}
 	s.log = s.opts.Log
-	s.disk = diskGuard{dir: dir, min: s.opts.MinFree, free: s.opts.hooks.free, now: s.opts.hooks.now}
+	s.disk = diskGuard{dir: dir, min: s.opts.MinFree, free: s.opts.Free, now: s.opts.hooks.now}
 	s.committer.idle.L = &s.committer.mu
 	if s.opts.Lock == nil {
 		lock, err := Lock(dir)

@@ -163,10 +163,10 @@ func filled(t *testing.T, n int) string {
 func TestMinFree(t *testing.T) {
 	dir := t.TempDir()
 	free, now := uint64(DefaultMinFree), time.Unix(0, 0)
-	opts := Options{hooks: hooks{
-		free: func(string) (uint64, error) { return free, nil },
-		now:  func() time.Time { return now },
-	}}
+	opts := Options{
+		Free:  func(string) (uint64, error) { return free, nil },
+		hooks: hooks{now: func() time.Time { return now }},
+	}
 	s, err := Open(dir, opts)
 	if err != nil {
 		t.Fatal(err)

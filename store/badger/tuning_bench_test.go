@@ -20,7 +20,8 @@ import (
 // BenchmarkTuning compares the options that this package gives Badger with
 // others, each over the same 100,000 events: how fast they are committed, what
 // is written to the disk for each and what stays there, how far level 0 falls
-// behind, and how fast events are read by CID meanwhile. One b.N is all of it:
+// behind, and how fast events are read meanwhile, by CID and in canonical order.
+// One b.N is all of it:
 //
 //	go test -run '^$' -bench Tuning -benchtime 1x ./store/badger
 func BenchmarkTuning(b *testing.B) {
@@ -72,12 +73,12 @@ func tuning(b *testing.B, tune func(badger.Options) badger.Options, size int) {
 	}
 	batches := makeBatches(dag, events/size, size)
 	before := writtenBytes(b)
-	var committed, gets atomic.Int64
+	var committed, gets, ordered atomic.Int64
 	stop := make(chan struct{})
-	var reader sync.WaitGroup
-	b.StartTimer()
-	reader.Go(func() {
-		rng := rand.New(rand.NewPCG(3, 4))
+	var readers sync.WaitGroup
+	// read calls f with one event after the other until it fails or all is over.
+	read := func(seed uint64, f func(e *types.Event) error) {
+		rng := rand.New(rand.NewPCG(3, seed))
 		for {
 			select {
 			case <-stop:
@@ -86,13 +87,34 @@ func tuning(b *testing.B, tune func(badger.Options) badger.Options, size int) {
 			}
 			if n := committed.Load(); n > 0 {
 				e := dag.Events[rng.Int64N(n)]
-				if got, err := s.Get([]cid.Cid{e.CID}); err != nil || got[0] == nil {
-					b.Errorf("get %s: %v, %v", e.CID, got, err)
+				if err := f(e); err != nil {
+					b.Errorf("read %s: %v", e.CID, err)
 					return
 				}
-				gets.Add(1)
 			}
 		}
+	}
+	b.StartTimer()
+	readers.Go(func() {
+		read(4, func(e *types.Event) error {
+			got, err := s.Get([]cid.Cid{e.CID})
+			if err == nil && got[0] == nil {
+				err = types.ErrNotFound
+			}
+			gets.Add(1)
+			return err
+		})
+	})
+	readers.Go(func() {
+		read(5, func(e *types.Event) error {
+			for _, err := range s.Query(dag.Topic(), types.Query{After: e.CID, Limit: 100}) {
+				if err != nil {
+					return err
+				}
+				ordered.Add(1)
+			}
+			return nil
+		})
 	})
 	deepest := 0
 	for i, batch := range batches {
@@ -106,7 +128,7 @@ func tuning(b *testing.B, tune func(badger.Options) badger.Options, size int) {
 	}
 	b.StopTimer()
 	close(stop)
-	reader.Wait()
+	readers.Wait()
 	n := 0
 	for _, err := range s.Log(dag.Topic(), types.Cursor{}) {
 		if err != nil {
@@ -127,6 +149,7 @@ func tuning(b *testing.B, tune func(badger.Options) badger.Options, size int) {
 	written := writtenBytes(b) - before
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
 	b.ReportMetric(float64(gets.Load())/b.Elapsed().Seconds(), "gets/s")
+	b.ReportMetric(float64(ordered.Load())/b.Elapsed().Seconds(), "ordered/s")
 	b.ReportMetric(float64(written)/float64(n), "written-B/event")
 	b.ReportMetric(float64(kept)/float64(n), "kept-B/event")
 	b.ReportMetric(float64(written)/float64(kept), "amplification")

@@ -1,7 +1,8 @@
 // Package storetest is the conformance suite of stores: what a replica and a
 // node rely on, whatever keeps the events.
 //
-// Random tests print their seed; CAIRN_SEED=N replays it.
+// Random tests print their seed; CAIRN_SEED=N replays it. History prints rapid's,
+// which -rapid.seed takes back.
 package storetest
 
 import (
@@ -85,12 +86,13 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"Crash":            testCrash,
 		"Fault":            testFault,
 		"FaultJoin":        testFaultJoin,
+		"History":          testHistory,
 		"ConcurrentTopics": testConcurrentTopics,
 		"ConcurrentReads":  testConcurrentReads,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			d := &disk{T: t, Harness: open(t), rng: Rand(t)}
+			d := &disk{TB: t, Harness: open(t), rng: Rand(t)}
 			d.open()
 			t.Cleanup(d.finish)
 			test(d)
@@ -100,7 +102,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 
 // disk is a harness with its open store.
 type disk struct {
-	*testing.T
+	testing.TB
 	Harness
 	store Store
 	rng   *rand.Rand
