@@ -39,6 +39,7 @@ func newTestValidator(t testing.TB, local broadcaster.Local) *validator {
 		numbers:  newNumbers(64),
 		recent:   newRecent(64),
 		geneses:  geneses,
+		rejected: func(peer.ID, types.TopicID, Reason) {},
 	}
 }
 
