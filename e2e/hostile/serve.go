@@ -20,12 +20,13 @@ import (
 
 // syncProtocol is the sync protocol of SPEC.md, and what follows its limits.
 const (
-	syncProtocol = "/cairn/sync/1"
-	frameBytes   = 256 << 10 // at which a frame of an answer is closed
-	frameEvents  = 1024
-	frameCIDs    = 4096
-	listedHeads  = 1024 // beyond, their digest is asked for
-	listedLeaves = 64   // below a prefix of a digest, likewise
+	syncProtocol  = "/cairn/sync/1"
+	frameBytes    = 256 << 10 // at which a frame of an answer is closed
+	frameEvents   = 1024
+	frameCIDs     = 4096
+	frameSubtrees = 64
+	listedHeads   = 1024 // beyond, their digest is asked for
+	listedLeaves  = 64   // below a prefix of a digest, likewise
 )
 
 // ioTimeout ends a read or a write that a victim lets hang.
@@ -171,6 +172,12 @@ func (p *hostilePeer) answerDigest(s *stream, m *pb.DigestRequest) error {
 			own, ok := t.Hash(prefix.Child(i))
 			if has && own == theirs || !ok || !has && !ofHeads {
 				continue
+			}
+			if len(a.Subtrees) == frameSubtrees {
+				if err := s.write(&pb.Response{More: true, Answer: &pb.Response_Digest{Digest: a}}); err != nil {
+					return err
+				}
+				a = &pb.DigestAnswer{Root: a.Root}
 			}
 			a.Subtrees = append(a.Subtrees, listBelow(t, prefix.Child(i), append(slices.Clone(asked.GetPrefix()), i), ofHeads))
 		}
