@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -259,10 +260,11 @@ const maxMissing = 100
 func (r *Replica) State(ctx context.Context) (State, error) {
 	var s State
 	err := r.inspect(ctx, func(d *driver) {
+		at, _ := d.replica.standing.look(math.MaxInt)
 		s = State{
-			Events:    d.clock.Events(),
-			Heads:     d.clock.Heads(),
-			HeadsHash: d.replica.standing.root(),
+			Events:    at.Events,
+			Heads:     at.Heads,
+			HeadsHash: at.HeadsHash,
 			Missing:   d.clock.Missing(maxMissing),
 			OwnErr:    d.clock.OwnErr(),
 
