@@ -7,7 +7,6 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/cairn-p2p/cairn/crdt/clock"
-	"github.com/cairn-p2p/cairn/trie"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -16,7 +15,6 @@ import (
 type driver struct {
 	replica *loaded
 	clock   *clock.Clock // nil until loaded
-	heads   *trie.Trie   // the heads in the store; its root is the heads hash
 	durable uint64       // the greatest log number committed since loading
 
 	doubt clock.Doubt // of the own log; survives the clock
@@ -107,10 +105,10 @@ func (d *driver) load() error {
 	d.clock = clock.New(r.topic, r.self, state, r.cfg.Limits)
 	d.clock.SetDoubt(d.doubt)
 	r.halted.Store(d.clock.OwnErr() != nil)
-	d.heads = headsTrie(state.Heads)
+	r.standing.load(state)
 	if d.stale {
 		d.stale = false
-		r.cfg.Syncer.Changed(r.topic, d.heads.Root(), false)
+		r.cfg.Syncer.Changed(r.topic, d.replica.standing.root(), false)
 		r.wake.fire()
 	}
 	return nil
@@ -120,7 +118,8 @@ func (d *driver) unload() {
 	if d.clock != nil {
 		d.doubt = d.clock.Doubt()
 	}
-	d.clock, d.heads = nil, nil
+	d.clock = nil
+	d.replica.standing.unload()
 	d.from, d.backfilled, d.durable = "", false, 0
 	d.tally, d.since = tally{}, time.Time{}
 	d.replica.pending.Store(0)
@@ -202,7 +201,7 @@ func (d *driver) flush() error {
 			return fmt.Errorf("commit %d events: %w", len(batch.Events), err)
 		}
 		d.durable = batch.First + uint64(len(batch.Events)) - 1
-		d.moveHeads(batch)
+		r.standing.move(batch)
 	}
 	if observed {
 		d.observeCommit(time.Since(begin))
@@ -212,7 +211,7 @@ func (d *driver) flush() error {
 			Genesis:   r.genesis,
 			Events:    effects.Announce,
 			Heads:     d.someHeads(effects.Store),
-			HeadsHash: d.heads.Root(),
+			HeadsHash: d.replica.standing.root(),
 		})
 	}
 	if effects.Sync {
@@ -220,7 +219,7 @@ func (d *driver) flush() error {
 	}
 	r.leave(LeftPending, effects.Dropped)
 	if effects.Deliver > 0 {
-		r.cfg.Syncer.Changed(r.topic, d.heads.Root(), d.backfilled)
+		r.cfg.Syncer.Changed(r.topic, d.replica.standing.root(), d.backfilled)
 		r.wake.fire()
 	}
 	events, size := d.clock.Pending()
@@ -253,33 +252,13 @@ func (d *driver) sign(batches []*types.Batch) {
 	}
 }
 
-func (d *driver) moveHeads(b *types.Batch) {
-	for _, id := range b.DropHeads {
-		d.heads.Delete(types.Digest(id))
-	}
-	for _, h := range b.AddHeads {
-		d.heads.Set(types.Digest(h.CID), types.Hash{})
-	}
-}
-
-// HeadsHash returns the root of the trie over heads, in any order.
-func HeadsHash(heads []types.Head) types.Hash { return headsTrie(heads).Root() }
-
-func headsTrie(heads []types.Head) *trie.Trie {
-	t := &trie.Trie{}
-	for _, h := range heads {
-		t.Set(types.Digest(h.CID), types.Hash{})
-	}
-	return t
-}
-
 // someHeads returns all heads, or the newest if there are too many for an
 // announcement.
 func (d *driver) someHeads(batches []*types.Batch) []cid.Cid {
 	var heads []cid.Cid
-	if d.heads.Len() <= types.MaxLinks {
-		for digest := range d.heads.All() {
-			heads = append(heads, types.CIDOf(digest))
+	if at, _ := d.replica.standing.look(types.MaxLinks); at.Count <= types.MaxLinks {
+		for _, h := range at.Heads {
+			heads = append(heads, h.CID)
 		}
 		return heads // in the order of their bytes
 	}

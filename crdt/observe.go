@@ -68,7 +68,7 @@ func (d *driver) observeCommit(took time.Duration) {
 		Gossiped: d.tally[byGossip],
 		Synced:   d.tally[bySync],
 		Events:   d.clock.Events(),
-		Heads:    d.heads.Len(),
+		Heads:    d.replica.standing.count(),
 		Took:     took,
 	})
 	d.tally = tally{}

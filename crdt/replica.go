@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -78,6 +79,8 @@ type loaded struct {
 	pending atomic.Int64 // bytes of pending events
 	waiting atomic.Int64 // the number of pending events
 	halted  atomic.Bool  // appends are refused: see State.OwnErr
+
+	standing standing
 
 	// Guarded by mu:
 	inbox     []input
@@ -257,10 +260,11 @@ const maxMissing = 100
 func (r *Replica) State(ctx context.Context) (State, error) {
 	var s State
 	err := r.inspect(ctx, func(d *driver) {
+		at, _ := d.replica.standing.look(math.MaxInt)
 		s = State{
-			Events:    d.clock.Events(),
-			Heads:     d.clock.Heads(),
-			HeadsHash: d.heads.Root(),
+			Events:    at.Events,
+			Heads:     at.Heads,
+			HeadsHash: at.HeadsHash,
 			Missing:   d.clock.Missing(maxMissing),
 			OwnErr:    d.clock.OwnErr(),
 
@@ -277,7 +281,7 @@ func (r *Replica) State(ctx context.Context) (State, error) {
 // TellSyncer gives the syncer the heads hash again, in order with those of
 // commits: for a syncer that has begun to care for the topic only now.
 func (r *Replica) TellSyncer(ctx context.Context) error {
-	return r.inspect(ctx, func(d *driver) { r.cfg.Syncer.Changed(r.topic(), d.heads.Root(), false) })
+	return r.inspect(ctx, func(d *driver) { r.cfg.Syncer.Changed(r.topic(), d.replica.standing.root(), false) })
 }
 
 func (r *Replica) inspect(ctx context.Context, look func(*driver)) error {

@@ -26,15 +26,20 @@ const (
 	// scenario takes up, where they are what it is about.
 	maxAdopted = 20
 	// maxHeapGrowth is what the process may hold more than before an attack, for
-	// each node: what waits for links (8 MiB a topic, and twice that where it
-	// is decoded and indexed), an inbox of 8 MiB, five batches of 1 MiB in a
-	// pipeline, 8 streams with a frame of 1 MiB each way, and as much again for
-	// what the collector has not seen yet.
-	maxHeapGrowth = 96 << 20
+	// each node: what waits for links (8 MiB of bytes, and as much again decoded
+	// and indexed), an inbox of 8 MiB, five batches of 1 MiB in a pipeline, 8
+	// streams with a frame of 1 MiB each way, and what gossip remembers of events
+	// and announcers, 12 MiB.
+	maxHeapGrowth = 64 << 20
 	// maxHeapPerEvent comes on top for each event of an attack that is as it
 	// should be, on each node: the hostile peer has it in memory, and so do the
 	// nodes those that are heads.
 	maxHeapPerEvent = 4 << 10
+	// maxStored is what a log may take up of an attack whose events are not as
+	// they should be: some lies need a few good ones, of less than 1 KiB each.
+	maxStored = 8 << 10
+	// maxStoredPerEvent is what each of the others may take.
+	maxStoredPerEvent = 1 << 10
 )
 
 // aftermath is how long after an attack something may wait for links that never
@@ -295,9 +300,27 @@ func (r *run) expected(topic types.TopicID) int {
 	return n
 }
 
-// checkLogs holds delivery logs to be without what was forged.
+// checkLogs holds delivery logs to be without what was forged, and not to have
+// grown by more than they may.
 func (r *run) checkLogs(replicas []Replica) []string {
+	if len(r.assaults) == 0 {
+		return nil
+	}
 	var wrong []string
+	for _, replica := range replicas {
+		size, limit := 0, maxStored
+		for _, e := range replica.Log {
+			if !r.correct(e.Publisher.PeerID()) {
+				size += e.Size()
+			}
+		}
+		if len(replica.Log) > 0 {
+			limit += r.expected(replica.Log[0].Topic) * maxStoredPerEvent
+		}
+		if size > limit {
+			wrong = append(wrong, fmt.Sprintf("%s stored %d bytes of hostile peers, at most %d may be", replica.Node, size, limit))
+		}
+	}
 	for _, a := range r.assaults {
 		for _, replica := range replicas {
 			for n, e := range replica.Log {
@@ -309,6 +332,15 @@ func (r *run) checkLogs(replicas []Replica) []string {
 		}
 	}
 	return wrong
+}
+
+// correct reports whether one of the scenario's own nodes, as they are now, has
+// that id.
+func (r *run) correct(id types.PeerID) bool {
+	return slices.ContainsFunc(r.hosts, func(h *host) bool {
+		l := h.living()
+		return l != nil && l.here().ID() == id
+	})
 }
 
 // heapEvery is how often the heap is looked at while attacks are due.

@@ -25,6 +25,7 @@ import (
 	"github.com/cairn-p2p/cairn/store/mem"
 	"github.com/cairn-p2p/cairn/syncer"
 	memsyncer "github.com/cairn-p2p/cairn/syncer/mem"
+	"github.com/cairn-p2p/cairn/trie"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -124,11 +125,15 @@ func (p *part) Wants(*types.Genesis) bool { return false }
 
 func (p *part) Receive(m broadcaster.Message) { p.replica.Receive(m.From, m.Events, m.Heads) }
 
-func (p *part) Heads(topic types.TopicID) (syncer.Heads, error) {
+func (p *part) Heads(topic types.TopicID, limit int) (syncer.Heads, error) {
 	s, err := p.Load(topic, types.PublisherOf(p.key))
 	return syncer.Heads{
-		Genesis: p.genesis, Heads: s.Heads, Hash: crdt.HeadsHash(s.Heads), Events: s.Events, End: s.End,
+		Genesis: p.genesis, Heads: s.Heads[:min(limit, len(s.Heads))], Count: len(s.Heads), Hash: crdt.HeadsHash(s.Heads), Events: s.Events, End: s.End,
 	}, err
+}
+
+func (p *part) HeadsTrie(_ types.TopicID, look func(*trie.Trie)) error {
+	return p.replica.HeadsTrie(look)
 }
 
 func (p *part) Get(_ types.TopicID, cids []cid.Cid) ([]*types.Event, error) {

@@ -8,8 +8,8 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/cairn-p2p/cairn/broadcaster"
-	"github.com/cairn-p2p/cairn/crdt"
 	"github.com/cairn-p2p/cairn/syncer"
+	"github.com/cairn-p2p/cairn/trie"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -80,23 +80,40 @@ func (l syncLocal) topic(id types.TopicID) (*Topic, error) {
 
 func (l syncLocal) LogID() types.LogID { return l.n.store.LogID() }
 
-func (l syncLocal) Heads(topic types.TopicID) (syncer.Heads, error) {
+// manyHeads is the number of heads from which a topic that somebody asks about
+// does not stay dormant: to read them all for each question would cost too much.
+const manyHeads = 1024
+
+func (l syncLocal) Heads(topic types.TopicID, limit int) (syncer.Heads, error) {
 	t, err := l.topic(topic)
 	if err != nil {
 		return syncer.Heads{}, err
 	}
-	info, err := l.n.store.Load(topic, l.n.Publisher())
+	at, err := t.replica.Standing(limit)
 	if err != nil {
 		return syncer.Heads{}, err
 	}
+	if at.Count >= manyHeads {
+		t.touch()
+		t.replica.Load()
+	}
 	return syncer.Heads{
 		Genesis: t.Genesis(),
-		Heads:   info.Heads,
-		Hash:    crdt.HeadsHash(info.Heads),
-		Events:  info.Events,
-		End:     info.End,
+		Heads:   at.Heads,
+		Count:   at.Count,
+		Hash:    at.HeadsHash,
+		Events:  at.Events,
+		End:     at.End,
 		Paused:  t.pausedBy() != nil,
 	}, nil
+}
+
+func (l syncLocal) HeadsTrie(topic types.TopicID, look func(*trie.Trie)) error {
+	t, err := l.topic(topic)
+	if err != nil {
+		return err
+	}
+	return t.replica.HeadsTrie(look)
 }
 
 func (l syncLocal) Get(topic types.TopicID, cids []cid.Cid) ([]*types.Event, error) {

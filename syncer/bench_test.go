@@ -74,7 +74,7 @@ func runAll(b *testing.B, n *hosts) (stop func()) {
 }
 
 func held(b *testing.B, l *syncertest.Local, g *types.Genesis) int {
-	h, err := l.Heads(g.ID())
+	h, err := l.Heads(g.ID(), 0)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -168,7 +168,7 @@ func (s *Syncer) runOffer(c *client, t *topic) {
 }
 
 func (s *Syncer) offer(c *client, t *topic) error {
-	h, err := s.local.Heads(t.id)
+	h, err := s.local.Heads(t.id, maxOfferHeads)
 	if err != nil {
 		return err
 	}

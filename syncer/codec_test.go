@@ -229,7 +229,7 @@ func parseRequest(t *testing.T, m *pb.Request) {
 }
 
 func checkSubtree(t *testing.T, s *subtree) {
-	back, err := parseSubtree(s.message())
+	back, err := parseSubtree(s.message(), true)
 	same := samePrefix(back.prefix, s.prefix) && back.bitmap == s.bitmap && back.hashes == s.hashes
 	if err != nil || !same || !slices.Equal(back.leaves, s.leaves) {
 		t.Fatalf("subtree %+v reads back as %+v, %v", s, back, err)
@@ -273,7 +273,7 @@ func parseResponse(t *testing.T, m *pb.Response, topic types.TopicID) {
 	parseHeadsAnswer(m.GetHeads()) //nolint:errcheck // no panic is all that is asked
 	parseStatus(m.GetStatus())     //nolint:errcheck // the same
 	for _, part := range m.GetDigest().GetSubtrees() {
-		if s, err := parseSubtree(part); err == nil {
+		if s, err := parseSubtree(part, true); err == nil {
 			checkSubtree(t, &s)
 		}
 	}

@@ -124,6 +124,7 @@ func (s *Syncer) failed(r *replica, now time.Time) {
 type headsClaim struct {
 	headsPage
 	missing []cid.Cid // of its heads, those not integrated here; at most maxTracked
+	moved   bool      // its heads have changed since
 }
 
 // compare asks for the peer's heads and fetches until it claims nothing that
@@ -140,6 +141,8 @@ func (s *Syncer) compare(c *client, r *replica) (outcome, error) {
 			return 0, err
 		case !claim.held:
 			return outcomeNotHeld, nil
+		case len(claim.missing) == 0 && claim.moved: // some were not looked at
+			return outcomeAgain, nil
 		case len(claim.missing) == 0:
 			s.settle(r, claim)
 			return done, nil
@@ -199,40 +202,31 @@ func (s *Syncer) askHeads(c *client, r *replica) (headsClaim, error) {
 	return claim, nil
 }
 
-// readHeads reads the answer about one topic, a page of heads at a time.
+// readHeads reads the answer about one topic, and finds out which of the heads
+// are missing here.
 func (s *Syncer) readHeads(c *client, q headsQuery) (headsClaim, error) {
 	var claim headsClaim
-	var last cid.Cid
-	for first := true; ; first = false {
-		m, err := c.next()
-		if err != nil {
-			return claim, err
-		}
-		if m.GetHeads() == nil {
-			return claim, offencef("answer to Heads is of another kind")
-		}
-		p, err := parseHeadsAnswer(m.GetHeads())
-		if err != nil {
-			return claim, err
-		}
-		if p.topic != q.topic || p.rest != m.GetMore() {
-			return claim, offencef("answer to Heads of another topic or length")
-		}
-		if first {
-			claim.headsPage = p
-		} else if len(p.heads) == 0 || p.hash != claim.hash || types.CompareCIDs(last, p.heads[0]) >= 0 {
-			return claim, offencef("answer to Heads does not advance")
-		}
-		if err := s.claimed(&claim, q.topic, p.heads); err != nil {
-			return claim, err
-		}
-		if !p.rest {
-			return claim, checkClaim(claim, p, q)
-		}
-		if len(p.heads) > 0 {
-			last = p.heads[len(p.heads)-1]
-		}
+	m, err := c.next()
+	if err != nil {
+		return claim, err
 	}
+	if m.GetHeads() == nil {
+		return claim, offencef("answer to Heads is of another kind")
+	}
+	if claim.headsPage, err = parseHeadsAnswer(m.GetHeads()); err != nil {
+		return claim, err
+	}
+	switch {
+	case claim.topic != q.topic || m.GetMore():
+		return claim, offencef("answer to Heads of another topic or length")
+	case !claim.held || q.knows(claim.hash):
+		return claim, nil
+	case claim.many:
+		return claim, s.walkHeads(c, q.topic, &claim)
+	case len(claim.heads) == 0 && claim.events > 0:
+		return claim, offencef("heads hash without its heads")
+	}
+	return claim, s.claimed(&claim, q.topic, claim.heads)
 }
 
 // claimed adds those of heads that are missing here to the claim.
@@ -246,15 +240,6 @@ func (s *Syncer) claimed(claim *headsClaim, topic types.TopicID, heads []cid.Cid
 	}
 	claim.missing = append(claim.missing, missing[:min(len(missing), maxTracked-len(claim.missing))]...)
 	return nil
-}
-
-// checkClaim refuses an answer whose last page is p if it has no heads without
-// need.
-func checkClaim(claim headsClaim, p headsPage, q headsQuery) error {
-	if !claim.held || len(claim.heads) > 0 || len(p.heads) > 0 || claim.events == 0 || q.knows(claim.hash) {
-		return nil
-	}
-	return offencef("heads hash without its heads")
 }
 
 // settle notes that all that was claimed is integrated here; so is the peer's
@@ -289,7 +274,7 @@ func (s *Syncer) shareHeads(r *replica, claim headsClaim) {
 // shareOwn remembers this node's own heads as shared with a peer whose heads
 // have that hash, unless they have changed meanwhile.
 func (s *Syncer) shareOwn(topic types.TopicID, peer types.PeerID, hash types.Hash) {
-	own, err := s.local.Heads(topic)
+	own, err := s.local.Heads(topic, maxShared)
 	if err != nil || own.Hash != hash || len(own.Heads) == 0 {
 		return // what was shared before still is
 	}

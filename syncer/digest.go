@@ -81,10 +81,10 @@ func (t *subtree) child(i uint8) (types.Hash, bool) {
 
 // hashesBelow returns what a Digest request says of a prefix: the hashes below
 // it.
-func (d *digest) hashesBelow(p trie.Prefix) subtree {
+func hashesBelow(d *trie.Trie, p trie.Prefix) subtree {
 	t := subtree{prefix: p}
 	for i := range uint8(fanOut) {
-		if h, ok := d.trie.Hash(p.Child(i)); ok {
+		if h, ok := d.Hash(p.Child(i)); ok {
 			t.bitmap |= 1 << i
 			t.hashes[i] = h
 		}
@@ -92,13 +92,13 @@ func (d *digest) hashesBelow(p trie.Prefix) subtree {
 	return t
 }
 
-// list returns what an answer to Digest says of a prefix: its leaves if they are
-// few, else the hashes below it.
-func (d *digest) list(p trie.Prefix) subtree {
+// listBelow returns what an answer to Digest says of a prefix: its leaves if
+// they are few, else the hashes below it.
+func listBelow(d *trie.Trie, p trie.Prefix) subtree {
 	t := subtree{prefix: p}
-	for key, heads := range d.trie.Under(p) {
+	for key, heads := range d.Under(p) {
 		if len(t.leaves) == leavesAtOnce {
-			return d.hashesBelow(p)
+			return hashesBelow(d, p)
 		}
 		t.leaves = append(t.leaves, leaf{key: key, heads: heads})
 	}
@@ -116,7 +116,7 @@ func (d *digest) differing(asked *subtree) []subtree {
 		}
 		p := asked.prefix.Child(i)
 		if own, held := d.trie.Hash(p); !held || own != theirs {
-			list = append(list, d.list(p))
+			list = append(list, listBelow(&d.trie, p))
 		}
 	}
 	return list

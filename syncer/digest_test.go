@@ -156,7 +156,7 @@ func TestChanges(t *testing.T) {
 		c.Locals[0].OnChange(nil) // no comparison but the exchange's
 		g := genesisOf(t, 7)
 		c.Locals[0].Append(g.ID(), 3, 16)
-		h, err := c.Locals[0].Heads(g.ID())
+		h, err := c.Locals[0].Heads(g.ID(), 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +187,7 @@ func TestChanges(t *testing.T) {
 }
 
 func heldBy(t *testing.T, l *syncertest.Local, g *types.Genesis) int {
-	h, err := l.Heads(g.ID())
+	h, err := l.Heads(g.ID(), 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,11 +220,11 @@ func TestDigestFindsAll(t *testing.T) {
 		c.Connect(0, 1)
 		after(20 * time.Second)
 		for n := range topics {
-			a, err := c.Locals[0].Heads(genesisOf(t, n).ID())
+			a, err := c.Locals[0].Heads(genesisOf(t, n).ID(), 1<<20)
 			if err != nil {
 				t.Fatal(err)
 			}
-			b, err := c.Locals[1].Heads(genesisOf(t, n).ID())
+			b, err := c.Locals[1].Heads(genesisOf(t, n).ID(), 1<<20)
 			if err != nil || a.Hash != b.Hash {
 				t.Fatalf("topic %d differs, %v", n, err)
 			}
@@ -324,7 +324,7 @@ func TestOneOfMany(t *testing.T) {
 		after(time.Minute)
 		c.Locals[1].OnChange(nil)
 		c.Locals[1].Append(g.ID(), 1, 16)
-		h, err := c.Locals[1].Heads(g.ID())
+		h, err := c.Locals[1].Heads(g.ID(), 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -113,7 +113,9 @@ func (t *subtree) message() *pb.Subtree {
 	return m
 }
 
-func parseSubtree(m *pb.Subtree) (subtree, error) {
+// parseSubtree reads what lies below a prefix; ofHeads says that leaves are
+// heads, which have no heads hash.
+func parseSubtree(m *pb.Subtree, ofHeads bool) (subtree, error) {
 	var t subtree
 	var err error
 	if t.prefix, err = parsePrefix(m.GetPrefix()); err != nil {
@@ -129,7 +131,7 @@ func parseSubtree(m *pb.Subtree) (subtree, error) {
 			hashes = hashes[copy(t.hashes[i][:], hashes):]
 		}
 	}
-	if t.leaves, err = parseLeaves(m.GetLeaves(), leavesAtOnce, false); err != nil {
+	if t.leaves, err = parseLeaves(m.GetLeaves(), leavesAtOnce, ofHeads); err != nil {
 		return t, err
 	}
 	if t.bitmap != 0 && len(t.leaves) > 0 {
@@ -149,7 +151,7 @@ func parseDigestRequest(m *pb.DigestRequest) ([]subtree, error) {
 	}
 	list := make([]subtree, 0, len(m.GetSubtrees()))
 	for _, part := range m.GetSubtrees() {
-		t, err := parseSubtree(part)
+		t, err := parseSubtree(part, false)
 		if err != nil {
 			return nil, err
 		}

@@ -27,7 +27,7 @@ func (s *Syncer) fetch(c *client, r *replica, claim headsClaim) error {
 	if err != nil || len(missing) == 0 {
 		return err // gossip or another peer brought them meanwhile
 	}
-	own, err := s.local.Heads(topic)
+	own, err := s.local.Heads(topic, maxOwnHeads)
 	if err != nil {
 		return fmt.Errorf("read own heads: %w", err)
 	}

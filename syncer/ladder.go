@@ -158,7 +158,7 @@ func (s *Syncer) meetAndTry(ctx context.Context, info corepeer.AddrInfo, try fun
 func (s *Syncer) runClimb(t *topic, need need) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.iv.Climb)
 	defer cancel()
-	h, err := s.local.Heads(t.id)
+	h, err := s.local.Heads(t.id, 0)
 	parked := err == nil && h.Paused
 	var end climbed
 	if !parked {

@@ -32,8 +32,17 @@ const (
 	maxPageEvents = 1024
 	// maxPageCIDs bounds the CIDs of one frame.
 	maxPageCIDs = 4096
-	// maxPageHeads bounds the heads of one frame.
-	maxPageHeads = 4096
+	// maxPageHeads bounds the heads that an answer to Heads lists. Beyond it the
+	// digest of the topic's heads is asked for, which costs their difference: a
+	// storm of heads must not cost all of them at each comparison.
+	maxPageHeads = 1024
+	// maxHeadsRounds bounds the Digest requests with which a client looks for
+	// the heads that it lacks: enough for a million that are here as well, but no
+	// heads any more.
+	maxHeadsRounds = 2048
+	// maxHeadsAhead bounds the prefixes that it has yet to ask about: several
+	// times what as many heads give, if the deepest are asked about first.
+	maxHeadsAhead = 64 << 10
 	// maxPageLeaves bounds the leaves of the digest in one frame.
 	maxPageLeaves = 4096
 	// maxWants bounds the wants of an Ancestors request: the heads that an
@@ -142,6 +151,9 @@ const (
 	maxListed = 64
 	// maxAsked bounds the peers whose answers a missing head's status names.
 	maxAsked = 16
+	// maxOwnHeads bounds the own heads among which the highest are told to a
+	// peer.
+	maxOwnHeads = maxPageHeads
 	// maxOffences bounds the peers whose offences are remembered.
 	maxOffences = 256
 	// maxRemembered bounds the topics of which positions and shared heads are

@@ -6,14 +6,16 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/cairn-p2p/cairn/trie"
 	"github.com/cairn-p2p/cairn/types"
 )
 
 // Heads says where a replica stands. Its fields are of one moment.
 type Heads struct {
 	Genesis *types.Genesis
-	Heads   []types.Head // all of them, sorted by the bytes of the CID; read only
-	Hash    types.Hash   // of Heads
+	Heads   []types.Head // the first of them by the bytes of the CID, or all; read only
+	Count   int          // of all heads
+	Hash    types.Hash   // of all heads
 	Events  uint64       // length of the delivery log
 	End     types.Cursor // the position after its last event
 	Paused  bool         // it serves, but takes nothing new
@@ -24,9 +26,13 @@ type Heads struct {
 type Local interface {
 	// LogID names this node's delivery logs.
 	LogID() types.LogID
-	// Heads returns where the topic stands; types.ErrNotFound if it is not
-	// replicated here.
-	Heads(topic types.TopicID) (Heads, error)
+	// Heads returns where the topic stands, with up to limit of its heads;
+	// types.ErrNotFound if it is not replicated here.
+	Heads(topic types.TopicID, limit int) (Heads, error)
+	// HeadsTrie calls look with the trie over the topic's heads: the digests in
+	// their CIDs, with zero values. look is quick, changes nothing, and does not
+	// keep the trie. types.ErrNotFound as for Heads.
+	HeadsTrie(topic types.TopicID, look func(*trie.Trie)) error
 	// Get returns the integrated events of the topic in the order of cids: nil
 	// for one that is absent or of another topic. types.ErrNotFound if the
 	// topic is not replicated here; so do Log, At and Missing.

@@ -153,7 +153,7 @@ func (v *server) locateHere(ctx context.Context, q locateRequest) []corepeer.Add
 		return nil
 	}
 	var here []corepeer.AddrInfo
-	if h, err := v.s.local.Heads(q.topic); err == nil && !h.Paused {
+	if h, err := v.s.local.Heads(q.topic, 0); err == nil && !h.Paused {
 		here = append(here, v.s.self())
 		if h.Hash != trie.EmptyRoot {
 			return here

@@ -244,11 +244,11 @@ type headsPage struct {
 	logID  types.LogID
 	end    types.Cursor
 	heads  []cid.Cid // sorted by bytes
-	rest   bool      // another frame of this topic follows
+	many   bool      // they are left out, being too many
 }
 
 func parseHeadsAnswer(m *pb.HeadsAnswer) (headsPage, error) {
-	p := headsPage{events: m.GetEvents(), rest: m.GetRest()}
+	p := headsPage{events: m.GetEvents(), many: m.GetMany()}
 	var err error
 	if p.topic, err = parseCID(m.GetTopic()); err != nil {
 		return p, err
@@ -273,7 +273,7 @@ func parseHeadsAnswer(m *pb.HeadsAnswer) (headsPage, error) {
 		return p, err
 	}
 	if len(m.GetHeads()) > maxPageHeads {
-		return p, offencef("%d heads in a frame, limit %d", len(m.GetHeads()), maxPageHeads)
+		return p, offencef("%d heads, limit %d", len(m.GetHeads()), maxPageHeads)
 	}
 	for _, h := range m.GetHeads() {
 		c, err := parseCID(h.GetCid())

@@ -204,7 +204,7 @@ func (l *pipeline) checkUnique(b *batch) error {
 	if l.items += uint64(b.items); l.items <= l.held {
 		return nil
 	}
-	own, err := l.s.local.Heads(l.replica.topic.id)
+	own, err := l.s.local.Heads(l.replica.topic.id, 0)
 	if err != nil {
 		return fmt.Errorf("read own heads: %w", err)
 	}

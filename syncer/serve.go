@@ -107,7 +107,7 @@ func (v *server) pull(ctx context.Context, m *pb.PullRequest) error {
 	if err != nil {
 		return err
 	}
-	h, err := v.s.local.Heads(q.topic)
+	h, err := v.s.local.Heads(q.topic, 0)
 	if err != nil {
 		return v.failed(ctx, q.topic, err)
 	}

@@ -1,9 +1,12 @@
 package syncer
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/cairn-p2p/cairn/syncer/pb"
+	"github.com/cairn-p2p/cairn/trie"
+	"github.com/cairn-p2p/cairn/types"
 )
 
 // leafRoom is what a leaf takes in a message.
@@ -51,18 +54,44 @@ func (v *server) digest(ctx context.Context, m *pb.DigestRequest) error {
 	if err != nil {
 		return err
 	}
+	differing := func(s *subtree) ([]subtree, []byte, error) {
+		v.s.mu.Lock()
+		defer v.s.mu.Unlock()
+		return v.s.digest.differing(s), nil, nil
+	}
+	if len(m.GetTopic()) > 0 {
+		topic, err := parseCID(m.GetTopic())
+		if err != nil {
+			return err
+		}
+		differing = func(s *subtree) (parts []subtree, root []byte, err error) {
+			err = v.s.local.HeadsTrie(topic, func(t *trie.Trie) {
+				hash := t.Root()
+				parts, root = differingHeads(t, s), hash[:]
+			})
+			return parts, root, err
+		}
+	}
 	a, size := new(pb.DigestAnswer), 0
 	for i := range asked {
-		v.s.mu.Lock()
-		parts := v.s.digest.differing(&asked[i])
-		v.s.mu.Unlock()
+		parts, root, err := differing(&asked[i])
+		if err != nil {
+			return v.failed(ctx, types.TopicID{}, err)
+		}
+		if i > 0 && !bytes.Equal(root, a.Root) && size > 0 { // the topic has moved on
+			if err := v.write(ctx, &pb.Response{More: true, Answer: &pb.Response_Digest{Digest: a}}); err != nil {
+				return err
+			}
+			a, size = new(pb.DigestAnswer), 0
+		}
+		a.Root = root
 		for _, part := range parts {
 			room := leafRoom * (1 + len(part.leaves) + len(part.hashes)/2)
 			if size > 0 && size+room > pageSize {
 				if err := v.write(ctx, &pb.Response{More: true, Answer: &pb.Response_Digest{Digest: a}}); err != nil {
 					return err
 				}
-				a, size = new(pb.DigestAnswer), 0
+				a, size = &pb.DigestAnswer{Root: root}, 0
 			}
 			a.Subtrees = append(a.Subtrees, part.message())
 			size += room

@@ -7,8 +7,6 @@ import (
 	"io"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/cairn-p2p/cairn/syncer/pb"
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -171,7 +169,7 @@ func (v *server) heads(ctx context.Context, m *pb.HeadsRequest) error {
 
 // headsOf answers for one topic; more says that another follows.
 func (v *server) headsOf(ctx context.Context, q headsQuery, more bool) error {
-	h, err := v.s.local.Heads(q.topic)
+	h, err := v.s.local.Heads(q.topic, maxPageHeads)
 	a := &pb.HeadsAnswer{Topic: q.topic.Bytes(), State: pb.HeadsAnswer_STATE_NOT_HELD}
 	if errors.Is(err, types.ErrNotFound) {
 		return v.write(ctx, &pb.Response{More: more, Answer: &pb.Response_Heads{Heads: a}})
@@ -189,22 +187,14 @@ func (v *server) headsOf(ctx context.Context, q headsQuery, more bool) error {
 	if q.genesis && h.Genesis != nil {
 		a.Genesis = h.Genesis.Bytes()
 	}
-	heads := h.Heads
-	if q.knows(h.Hash) {
-		heads = nil
+	switch {
+	case q.knows(h.Hash):
+	case h.Count > maxPageHeads:
+		a.Many = true
+	default:
+		a.Heads = headMessages(h.Heads)
 	}
-	for {
-		n := min(len(heads), maxPageHeads)
-		a.Heads = headMessages(heads[:n])
-		heads = heads[n:]
-		a.Rest = len(heads) > 0
-		err := v.write(ctx, &pb.Response{More: more || a.Rest, Answer: &pb.Response_Heads{Heads: a}})
-		if err != nil || !a.Rest {
-			return err
-		}
-		a = proto.CloneOf(a)
-		a.Genesis = nil
-	}
+	return v.write(ctx, &pb.Response{More: more, Answer: &pb.Response_Heads{Heads: a}})
 }
 
 func headMessages(heads []types.Head) []*pb.Head {

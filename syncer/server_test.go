@@ -205,38 +205,48 @@ func TestEventsBudget(t *testing.T) {
 	}
 }
 
-func TestHeadsPages(t *testing.T) {
+// TestManyHeads: heads are listed up to a limit, and left out beyond it and
+// where their hash is known.
+func TestManyHeads(t *testing.T) {
 	v := newServed(t, syncer.Limits{})
-	for range 5000 {
-		other := syncertest.NewLocal(time.Now().String())
-		other.Join(v.g)
-		if err := v.local.Integrate(t.Context(), v.g.ID(), "", other.Append(v.g.ID(), 1, 16)); err != nil {
+	grow := func(n int) syncer.Heads {
+		for range n {
+			other := syncertest.NewLocal(time.Now().String())
+			other.Join(v.g)
+			if err := v.local.Integrate(t.Context(), v.g.ID(), "", other.Append(v.g.ID(), 1, 16)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h, err := v.local.Heads(v.g.ID(), 0)
+		if err != nil {
 			t.Fatal(err)
 		}
+		return h
 	}
-	h, err := v.local.Heads(v.g.ID())
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := grow(1024)
 	query := &pb.HeadsQuery{Topic: v.g.ID().Bytes(), Genesis: true}
 	unheld := &pb.HeadsQuery{Topic: types.SumCID(nil).Bytes()}
 	known := &pb.HeadsQuery{Topic: v.g.ID().Bytes(), KnownHash: h.Hash[:]}
 	list := v.ask(&pb.Request{Request: &pb.Request_Heads{Heads: &pb.HeadsRequest{Queries: []*pb.HeadsQuery{query, unheld, known}}}})
-	if len(list) != 4 {
-		t.Fatalf("%d frames, want 4", len(list))
+	if len(list) != 3 {
+		t.Fatalf("%d frames, want 3", len(list))
 	}
-	one, two := list[0].GetHeads(), list[1].GetHeads()
-	if len(one.Heads)+len(two.Heads) != len(h.Heads) || !one.Rest || two.Rest {
-		t.Errorf("%d and %d heads, want %d in all", len(one.Heads), len(two.Heads), len(h.Heads))
+	if a := list[0].GetHeads(); len(a.Heads) != 1024 || a.Many {
+		t.Errorf("%d heads of 1024, many %v", len(a.Heads), a.Many)
 	}
-	if g, err := types.DecodeGenesis(one.Genesis); err != nil || g.ID() != v.g.ID() {
+	if g, err := types.DecodeGenesis(list[0].GetHeads().Genesis); err != nil || g.ID() != v.g.ID() {
 		t.Errorf("genesis: %v", err)
 	}
-	if s := list[2].GetHeads().GetState(); s != pb.HeadsAnswer_STATE_NOT_HELD {
+	if s := list[1].GetHeads().GetState(); s != pb.HeadsAnswer_STATE_NOT_HELD {
 		t.Errorf("state of an unknown topic is %s", s)
 	}
-	if n := len(list[3].GetHeads().GetHeads()); n != 0 {
-		t.Errorf("%d heads although their hash is known", n)
+	if a := list[2].GetHeads(); len(a.Heads) != 0 || a.Many {
+		t.Errorf("%d heads although their hash is known, many %v", len(a.Heads), a.Many)
+	}
+	grow(1)
+	list = v.ask(&pb.Request{Request: &pb.Request_Heads{Heads: &pb.HeadsRequest{Queries: []*pb.HeadsQuery{query}}}})
+	if a := list[0].GetHeads(); len(list) != 1 || len(a.Heads) != 0 || !a.Many {
+		t.Errorf("%d frames, %d heads of 1025, many %v", len(list), len(a.Heads), a.Many)
 	}
 }
 

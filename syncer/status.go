@@ -66,7 +66,7 @@ type Answer struct {
 // Status returns how a topic stands. The error is types.ErrNotFound for one
 // that was not added, or a failure of Local.
 func (s *Syncer) Status(id types.TopicID) (TopicStatus, error) {
-	h, err := s.local.Heads(id)
+	h, err := s.local.Heads(id, 0)
 	if err != nil {
 		return TopicStatus{}, fmt.Errorf("status of %s: %w", id, err)
 	}

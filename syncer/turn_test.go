@@ -41,7 +41,7 @@ func TestRemovedTopicEndsItsTransfer(t *testing.T) {
 		s := v.net.list[0]
 		after(time.Second)
 		for range 3 {
-			own, err := v.Locals[0].Heads(v.Topic)
+			own, err := v.Locals[0].Heads(v.Topic, 1<<20)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -155,7 +155,7 @@ func (w *walk) ask(prefixes []trie.Prefix) []subtree {
 	defer w.s.mu.Unlock()
 	asked := make([]subtree, 0, len(prefixes))
 	for _, p := range prefixes {
-		asked = append(asked, w.s.digest.hashesBelow(p))
+		asked = append(asked, hashesBelow(&w.s.digest.trie, p))
 	}
 	return asked
 }
@@ -181,7 +181,7 @@ func (w *walk) answer(asked []subtree) ([]trie.Prefix, error) {
 			return nil, offencef("answer to Digest is of another kind or does not advance")
 		}
 		for _, part := range m.GetDigest().GetSubtrees() {
-			t, err := parseSubtree(part)
+			t, err := parseSubtree(part, false)
 			if err != nil {
 				return nil, err
 			}

@@ -41,10 +41,11 @@ func (b *Batch) Size() int {
 
 // TopicState is what a replica starts from.
 type TopicState struct {
-	Events uint64 // length of the delivery log
-	End    Cursor // the position after its last event
-	Heads  []Head // sorted by the bytes of the CID
-	Tip    Tip    // of the publisher that was asked for
+	Events uint64      // length of the delivery log
+	End    Cursor      // the position after its last event
+	Log    RunningHash // at End
+	Heads  []Head      // sorted by the bytes of the CID
+	Tip    Tip         // of the publisher that was asked for
 }
 
 // TopicInfo describes a topic in the store.

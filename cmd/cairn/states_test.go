@@ -144,7 +144,7 @@ func newLiar(t *testing.T, name string, m mask) *liar {
 		t.Fatal(err)
 	}
 	l.OnChange(l.syncer.Changed)
-	h, err := l.Heads(l.topic)
+	h, err := l.Heads(l.topic, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,10 +213,10 @@ func (l *liar) LogID() types.LogID {
 	return l.Local.LogID()
 }
 
-func (l *liar) Heads(topic types.TopicID) (syncer.Heads, error) {
+func (l *liar) Heads(topic types.TopicID, limit int) (syncer.Heads, error) {
 	m := l.now()
 	pass(m.mute)
-	h, err := l.Local.Heads(topic)
+	h, err := l.Local.Heads(topic, limit)
 	if m.claim && err == nil {
 		h.Heads = append(slices.Clone(h.Heads), types.Head{CID: absent, Height: 1 << 40})
 		slices.SortFunc(h.Heads, func(a, b types.Head) int { return types.CompareCIDs(a.CID, b.CID) })

@@ -9,7 +9,6 @@ package clock
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"slices"
@@ -70,6 +69,8 @@ type Clock struct {
 
 	events  uint64 // length of the delivery log
 	heads   map[cid.Cid]uint64
+	top     types.Head   // the highest head, of several the last; undefined: none
+	ranked  []types.Head // heads to merge, if there are too many for one event: see nextRanked
 	own     ownLog
 	pending pending
 	invalid fifo
@@ -100,6 +101,7 @@ func New(topic types.TopicID, self types.Publisher, state types.TopicState, limi
 	}
 	for _, h := range state.Heads {
 		c.heads[h.CID] = h.Height
+		c.raise(h)
 	}
 	return c
 }
@@ -342,6 +344,7 @@ func (c *Clock) integrate(e *types.Event) {
 		}
 	}
 	c.heads[e.CID] = e.Height
+	c.raise(types.Head{CID: e.CID, Height: e.Height})
 	c.build.addHead(e)
 	c.fresh[e.CID] = e.Height
 	if e.Publisher == c.self {
@@ -409,22 +412,64 @@ func (c *Clock) chooseAmongMany(chosen map[cid.Cid]uint64, after []types.Head) {
 	for _, h := range after {
 		take(h)
 	}
-	heads := c.Heads()
-	take(slices.MaxFunc(heads, func(a, b types.Head) int {
-		if a.Height != b.Height {
-			return cmp.Compare(a.Height, b.Height)
-		}
-		return types.CompareCIDs(a.CID, b.CID)
-	}))
-	rank := make(map[cid.Cid][sha256.Size]byte, len(heads))
-	for _, h := range heads {
-		rank[h.CID] = sha256.Sum256([]byte(c.own.key() + h.CID.KeyString()))
+	take(c.top)
+	for len(chosen) < types.MaxLinks {
+		take(c.nextRanked())
 	}
-	slices.SortFunc(heads, func(a, b types.Head) int {
-		ra, rb := rank[a.CID], rank[b.CID]
-		return bytes.Compare(ra[:], rb[:])
-	})
-	for _, h := range heads {
-		take(h)
+}
+
+// raise notes a head. The highest event of all is always a head, as what links to
+// it is higher.
+func (c *Clock) raise(h types.Head) {
+	if h.Height > c.top.Height || h.Height == c.top.Height && types.CompareCIDs(h.CID, c.top.CID) > 0 {
+		c.top = h
+	}
+}
+
+// maxRanked bounds the heads that are ranked at once. To rank them looks at all,
+// and is done again when those are used up: under a storm of heads one append in
+// thirty or so pays for it.
+const maxRanked = 1024
+
+// nextRanked returns another head to merge: those with the least sha2-256(own
+// latest CID ‖ head) when they were ranked, in that order. There must be one.
+func (c *Clock) nextRanked() types.Head {
+	for {
+		if len(c.ranked) == 0 {
+			c.rank()
+		}
+		h := c.ranked[0]
+		c.ranked = c.ranked[1:]
+		if _, ok := c.heads[h.CID]; ok {
+			return h
+		}
+	}
+}
+
+// rank ranks the heads anew.
+func (c *Clock) rank() {
+	type place struct {
+		head types.Head
+		rank [sha256.Size]byte
+	}
+	key := c.own.key()
+	least := make([]place, 0, 2*maxRanked)
+	worst := -1 // of the least, once there are enough
+	order := func(a, b place) int { return bytes.Compare(a.rank[:], b.rank[:]) }
+	for id, height := range c.heads {
+		p := place{types.Head{CID: id, Height: height}, sha256.Sum256([]byte(key + id.KeyString()))}
+		if worst >= 0 && order(p, least[worst]) > 0 {
+			continue
+		}
+		if least = append(least, p); len(least) == cap(least) {
+			slices.SortFunc(least, order)
+			least, worst = least[:maxRanked], maxRanked-1
+		}
+	}
+	slices.SortFunc(least, order)
+	least = least[:min(len(least), maxRanked)]
+	c.ranked = make([]types.Head, len(least))
+	for i, p := range least {
+		c.ranked[i] = p.head
 	}
 }

@@ -39,6 +39,7 @@ type book struct {
 	log    []entry
 	at     map[cid.Cid]int // in log
 	heads  []types.Head    // sorted
+	trie   *trie.Trie      // over heads; not changed
 	hash   types.Hash      // of heads
 	change uint64
 }
@@ -58,10 +59,11 @@ func (b *book) write(log []entry, heads []types.Head) {
 	}
 	heads = slices.Clone(heads)
 	slices.SortFunc(heads, func(x, y types.Head) int { return types.CompareCIDs(x.CID, y.CID) })
-	hash := headsHash(heads)
+	t := headsTrie(heads)
+	hash := t.Root()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.log, b.at, b.heads, b.hash = log, at, heads, hash
+	b.log, b.at, b.heads, b.trie, b.hash = log, at, heads, t, hash
 	b.change++
 }
 
@@ -70,21 +72,25 @@ type page struct {
 	log   []entry
 	at    map[cid.Cid]int
 	heads []types.Head
+	trie  *trie.Trie
 	hash  types.Hash
 }
 
 func (b *book) page() page {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return page{b.log, b.at, b.heads, b.hash}
+	return page{b.log, b.at, b.heads, b.trie, b.hash}
 }
 
-func headsHash(heads []types.Head) types.Hash {
+// headsTrie returns the trie over heads, with all its hashes: it can be read
+// concurrently.
+func headsTrie(heads []types.Head) *trie.Trie {
 	t := &trie.Trie{}
 	for _, h := range heads {
 		t.Set(types.Digest(h.CID), types.Hash{})
 	}
-	return t.Root()
+	t.Root()
+	return t
 }
 
 func topicKey(id types.TopicID) types.Hash { return sha256.Sum256(id.Bytes()) }

@@ -84,7 +84,7 @@ func floodTopics(p *hostilePeer) {
 			panic(err) // a mistake of this package
 		}
 		e := chain(p.evil, g, 1)
-		p.gossip.say(p.key, g, entriesOf(e), headsHash(headsOf(e)), nil)
+		p.gossip.say(p.key, g, entriesOf(e), headsTrie(headsOf(e)).Root(), nil)
 		p.floodUnsupported(n)
 		if !p.pause(floodPause) {
 			return

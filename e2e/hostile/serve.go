@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -19,10 +20,13 @@ import (
 
 // syncProtocol is the sync protocol of SPEC.md, and what follows its limits.
 const (
-	syncProtocol = "/cairn/sync/1"
-	frameBytes   = 256 << 10 // at which a frame of an answer is closed
-	frameEvents  = 1024
-	frameCIDs    = 4096
+	syncProtocol  = "/cairn/sync/1"
+	frameBytes    = 256 << 10 // at which a frame of an answer is closed
+	frameEvents   = 1024
+	frameCIDs     = 4096
+	frameSubtrees = 64
+	listedHeads   = 1024 // beyond, their digest is asked for
+	listedLeaves  = 64   // below a prefix of a digest, likewise
 )
 
 // ioTimeout ends a read or a write that a victim lets hang.
@@ -138,11 +142,20 @@ func (p *hostilePeer) answerStatus(s *stream) error {
 	}}})
 }
 
-// answerDigest lists what lies below each prefix asked about. Nobody pretends to
-// hold more topics than an answer lists.
+// answerDigest tells what differs below the prefixes asked about: of the topics,
+// or of a topic's heads.
 func (p *hostilePeer) answerDigest(s *stream, m *pb.DigestRequest) error {
-	t, _ := p.digest()
 	a := new(pb.DigestAnswer)
+	t, _ := p.digest()
+	ofHeads := len(m.GetTopic()) > 0
+	if ofHeads {
+		b := p.bookOf(m.GetTopic())
+		if b == nil {
+			return notFound(s)
+		}
+		at := b.page()
+		t, a.Root = at.trie, at.hash[:]
+	}
 	for _, asked := range m.GetSubtrees() {
 		var prefix trie.Prefix
 		for _, nibble := range asked.GetPrefix() {
@@ -150,23 +163,50 @@ func (p *hostilePeer) answerDigest(s *stream, m *pb.DigestRequest) error {
 		}
 		hashes := asked.GetHashes()
 		for i := range uint8(16) {
-			if asked.GetBitmap()>>i&1 == 0 {
+			has := asked.GetBitmap()>>i&1 == 1
+			var theirs types.Hash
+			if has {
+				theirs = types.Hash(hashes[:len(theirs)])
+				hashes = hashes[len(theirs):]
+			}
+			own, ok := t.Hash(prefix.Child(i))
+			if has && own == theirs || !ok || !has && !ofHeads {
 				continue
 			}
-			theirs := types.Hash(hashes)
-			hashes = hashes[len(theirs):]
-			below := prefix.Child(i)
-			if own, ok := t.Hash(below); ok && own == theirs {
-				continue
+			if len(a.Subtrees) == frameSubtrees {
+				if err := s.write(&pb.Response{More: true, Answer: &pb.Response_Digest{Digest: a}}); err != nil {
+					return err
+				}
+				a = &pb.DigestAnswer{Root: a.Root}
 			}
-			part := &pb.Subtree{Prefix: append(append([]byte{}, asked.GetPrefix()...), i)}
-			for key, heads := range t.Under(below) {
-				part.Leaves = append(part.Leaves, &pb.Leaf{Key: key[:], HeadsHash: heads[:]})
-			}
-			a.Subtrees = append(a.Subtrees, part)
+			a.Subtrees = append(a.Subtrees, listBelow(t, prefix.Child(i), append(slices.Clone(asked.GetPrefix()), i), ofHeads))
 		}
 	}
 	return s.write(&pb.Response{Answer: &pb.Response_Digest{Digest: a}})
+}
+
+// listBelow tells what lies below a prefix: the leaves if they are few, else the
+// hashes.
+func listBelow(t *trie.Trie, p trie.Prefix, nibbles []byte, ofHeads bool) *pb.Subtree {
+	part := &pb.Subtree{Prefix: nibbles}
+	for key, value := range t.Under(p) {
+		if len(part.Leaves) == listedLeaves {
+			part.Leaves = nil
+			for i := range uint8(16) {
+				if h, ok := t.Hash(p.Child(i)); ok {
+					part.Bitmap |= 1 << i
+					part.Hashes = append(part.Hashes, h[:]...)
+				}
+			}
+			break
+		}
+		leaf := &pb.Leaf{Key: key[:], HeadsHash: value[:]}
+		if ofHeads {
+			leaf.HeadsHash = nil
+		}
+		part.Leaves = append(part.Leaves, leaf)
+	}
+	return part
 }
 
 func (p *hostilePeer) answerHeads(s *stream, m *pb.HeadsRequest) error {
@@ -194,25 +234,19 @@ func (p *hostilePeer) answerHeads(s *stream, m *pb.HeadsRequest) error {
 
 func (p *hostilePeer) headsOf(s *stream, b *book, q *pb.HeadsQuery, more bool) error {
 	at := b.page()
-	heads := at.heads
-	for {
-		n := min(len(heads), frameCIDs)
-		a := &pb.HeadsAnswer{
-			Topic: q.GetTopic(), State: pb.HeadsAnswer_STATE_REPLICATED, HeadsHash: at.hash[:],
-			Events: uint64(max(len(at.log), 1)), LogId: b.logID[:], End: position(len(at.log)), Rest: len(heads) > n,
-		}
-		if q.GetGenesis() {
-			a.Genesis = b.genesis.Bytes()
-		}
-		for _, h := range heads[:n] {
+	a := &pb.HeadsAnswer{
+		Topic: q.GetTopic(), State: pb.HeadsAnswer_STATE_REPLICATED, HeadsHash: at.hash[:],
+		Events: uint64(max(len(at.log), 1)), LogId: b.logID[:], End: position(len(at.log)), Many: len(at.heads) > listedHeads,
+	}
+	if q.GetGenesis() {
+		a.Genesis = b.genesis.Bytes()
+	}
+	if !a.Many {
+		for _, h := range at.heads {
 			a.Heads = append(a.Heads, &pb.Head{Cid: h.CID.Bytes(), Height: h.Height})
 		}
-		heads = heads[n:]
-		err := s.write(&pb.Response{More: more || a.Rest, Answer: &pb.Response_Heads{Heads: a}})
-		if err != nil || !a.Rest {
-			return err
-		}
 	}
+	return s.write(&pb.Response{More: more, Answer: &pb.Response_Heads{Heads: a}})
 }
 
 func position(n int) *pb.Position {

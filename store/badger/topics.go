@@ -240,7 +240,7 @@ func (s *Store) Load(topic types.TopicID, self types.Publisher) (types.TopicStat
 		if err != nil {
 			return err
 		}
-		state.Events, state.End = end.count, end.hash.Cursor(end.count)
+		state.Events, state.End, state.Log = end.count, end.hash.Cursor(end.count), end.hash
 		if state.Heads, err = s.headsAt(txn, topic, no, end); err != nil {
 			return err
 		}

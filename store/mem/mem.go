@@ -207,7 +207,7 @@ func (s *Store) Load(id types.TopicID, self types.Publisher) (types.TopicState, 
 			return err
 		}
 		n := uint64(len(t.log))
-		state = types.TopicState{Events: n, End: t.hashes[n].Cursor(n), Heads: t.sortedHeads(), Tip: t.tips[self]}
+		state = types.TopicState{Events: n, End: t.hashes[n].Cursor(n), Log: t.hashes[n], Heads: t.sortedHeads(), Tip: t.tips[self]}
 		return nil
 	})
 	return state, err

@@ -202,11 +202,11 @@ func (s *Syncer) sync(ctx context.Context, topic types.TopicID) error {
 
 // pull integrates what of p's delivery log is missing here.
 func (s *Syncer) pull(ctx context.Context, topic types.TopicID, p *Syncer) error {
-	theirs, err := p.local.Heads(topic)
+	theirs, err := p.local.Heads(topic, 0)
 	if err != nil {
 		return err
 	}
-	if own, err := s.local.Heads(topic); err != nil || own.Hash == theirs.Hash {
+	if own, err := s.local.Heads(topic, 0); err != nil || own.Hash == theirs.Hash {
 		return err
 	}
 	var batch []*types.Event
@@ -258,7 +258,7 @@ func (s *Syncer) integrate(ctx context.Context, topic types.TopicID, from types.
 // Status returns how a topic stands. The error is types.ErrNotFound for one
 // that was not added.
 func (s *Syncer) Status(topic types.TopicID) (syncer.TopicStatus, error) {
-	own, err := s.local.Heads(topic)
+	own, err := s.local.Heads(topic, 0)
 	if err != nil {
 		return syncer.TopicStatus{}, err
 	}
@@ -270,7 +270,7 @@ func (s *Syncer) Status(topic types.TopicID) (syncer.TopicStatus, error) {
 	}
 	st := syncer.TopicStatus{State: syncer.StateAlone, Reason: "no replica is connected"}
 	for _, p := range peers {
-		h, err := p.local.Heads(topic)
+		h, err := p.local.Heads(topic, 0)
 		if err != nil {
 			continue
 		}

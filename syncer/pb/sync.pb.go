@@ -964,6 +964,7 @@ func (x *ChangesAnswer) GetLeaves() []*Leaf {
 type DigestRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Subtrees      []*Subtree             `protobuf:"bytes,1,rep,name=subtrees,proto3" json:"subtrees,omitempty"`
+	Topic         []byte                 `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"` // the digest is that of the topic's heads; empty: of the topics
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1001,6 +1002,13 @@ func (*DigestRequest) Descriptor() ([]byte, []int) {
 func (x *DigestRequest) GetSubtrees() []*Subtree {
 	if x != nil {
 		return x.Subtrees
+	}
+	return nil
+}
+
+func (x *DigestRequest) GetTopic() []byte {
+	if x != nil {
+		return x.Topic
 	}
 	return nil
 }
@@ -1079,6 +1087,7 @@ func (x *Subtree) GetLeaves() []*Leaf {
 type DigestAnswer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Subtrees      []*Subtree             `protobuf:"bytes,1,rep,name=subtrees,proto3" json:"subtrees,omitempty"`
+	Root          []byte                 `protobuf:"bytes,2,opt,name=root,proto3" json:"root,omitempty"` // of a topic's heads: its heads hash now; else empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1120,10 +1129,17 @@ func (x *DigestAnswer) GetSubtrees() []*Subtree {
 	return nil
 }
 
+func (x *DigestAnswer) GetRoot() []byte {
+	if x != nil {
+		return x.Root
+	}
+	return nil
+}
+
 type Leaf struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`                              // sha2-256 of the topic id
-	HeadsHash     []byte                 `protobuf:"bytes,2,opt,name=heads_hash,json=headsHash,proto3" json:"heads_hash,omitempty"` // of the topic
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`                              // sha2-256 of the topic id; of a head, the digest in its CID
+	HeadsHash     []byte                 `protobuf:"bytes,2,opt,name=heads_hash,json=headsHash,proto3" json:"heads_hash,omitempty"` // of the topic; of a head, empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1293,11 +1309,11 @@ type HeadsAnswer struct {
 	State         HeadsAnswer_State      `protobuf:"varint,2,opt,name=state,proto3,enum=cairn.sync.v1.HeadsAnswer_State" json:"state,omitempty"`
 	HeadsHash     []byte                 `protobuf:"bytes,3,opt,name=heads_hash,json=headsHash,proto3" json:"heads_hash,omitempty"`
 	Events        uint64                 `protobuf:"varint,4,opt,name=events,proto3" json:"events,omitempty"`
-	Genesis       []byte                 `protobuf:"bytes,5,opt,name=genesis,proto3" json:"genesis,omitempty"` // first frame, if asked
+	Genesis       []byte                 `protobuf:"bytes,5,opt,name=genesis,proto3" json:"genesis,omitempty"` // if asked
 	LogId         []byte                 `protobuf:"bytes,6,opt,name=log_id,json=logId,proto3" json:"log_id,omitempty"`
 	End           *Position              `protobuf:"bytes,7,opt,name=end,proto3" json:"end,omitempty"`     // the end of the delivery log that has these heads
-	Heads         []*Head                `protobuf:"bytes,8,rep,name=heads,proto3" json:"heads,omitempty"` // sorted over the frames of the topic
-	Rest          bool                   `protobuf:"varint,9,opt,name=rest,proto3" json:"rest,omitempty"`  // another frame of this topic follows
+	Heads         []*Head                `protobuf:"bytes,8,rep,name=heads,proto3" json:"heads,omitempty"` // sorted
+	Many          bool                   `protobuf:"varint,9,opt,name=many,proto3" json:"many,omitempty"`  // they are left out: ask for the topic's Digest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1388,9 +1404,9 @@ func (x *HeadsAnswer) GetHeads() []*Head {
 	return nil
 }
 
-func (x *HeadsAnswer) GetRest() bool {
+func (x *HeadsAnswer) GetMany() bool {
 	if x != nil {
-		return x.Rest
+		return x.Many
 	}
 	return false
 }
@@ -2330,16 +2346,18 @@ const file_sync_proto_rawDesc = "" +
 	"\rChangesAnswer\x12\x18\n" +
 	"\aunknown\x18\x01 \x01(\bR\aunknown\x12#\n" +
 	"\rchange_number\x18\x02 \x01(\x04R\fchangeNumber\x12+\n" +
-	"\x06leaves\x18\x03 \x03(\v2\x13.cairn.sync.v1.LeafR\x06leaves\"C\n" +
+	"\x06leaves\x18\x03 \x03(\v2\x13.cairn.sync.v1.LeafR\x06leaves\"Y\n" +
 	"\rDigestRequest\x122\n" +
-	"\bsubtrees\x18\x01 \x03(\v2\x16.cairn.sync.v1.SubtreeR\bsubtrees\"~\n" +
+	"\bsubtrees\x18\x01 \x03(\v2\x16.cairn.sync.v1.SubtreeR\bsubtrees\x12\x14\n" +
+	"\x05topic\x18\x02 \x01(\fR\x05topic\"~\n" +
 	"\aSubtree\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\fR\x06prefix\x12\x16\n" +
 	"\x06bitmap\x18\x02 \x01(\rR\x06bitmap\x12\x16\n" +
 	"\x06hashes\x18\x03 \x01(\fR\x06hashes\x12+\n" +
-	"\x06leaves\x18\x04 \x03(\v2\x13.cairn.sync.v1.LeafR\x06leaves\"B\n" +
+	"\x06leaves\x18\x04 \x03(\v2\x13.cairn.sync.v1.LeafR\x06leaves\"V\n" +
 	"\fDigestAnswer\x122\n" +
-	"\bsubtrees\x18\x01 \x03(\v2\x16.cairn.sync.v1.SubtreeR\bsubtrees\"7\n" +
+	"\bsubtrees\x18\x01 \x03(\v2\x16.cairn.sync.v1.SubtreeR\bsubtrees\x12\x12\n" +
+	"\x04root\x18\x02 \x01(\fR\x04root\"7\n" +
 	"\x04Leaf\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1d\n" +
 	"\n" +
@@ -2363,7 +2381,7 @@ const file_sync_proto_rawDesc = "" +
 	"\x06log_id\x18\x06 \x01(\fR\x05logId\x12)\n" +
 	"\x03end\x18\a \x01(\v2\x17.cairn.sync.v1.PositionR\x03end\x12)\n" +
 	"\x05heads\x18\b \x03(\v2\x13.cairn.sync.v1.HeadR\x05heads\x12\x12\n" +
-	"\x04rest\x18\t \x01(\bR\x04rest\"Z\n" +
+	"\x04many\x18\t \x01(\bR\x04many\"Z\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10STATE_REPLICATED\x10\x01\x12\x10\n" +

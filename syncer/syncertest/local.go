@@ -257,8 +257,20 @@ func (l *Local) LogID() types.LogID {
 	return l.logID
 }
 
+// HeadsTrie shows the trie over a topic's heads.
+func (l *Local) HeadsTrie(topic types.TopicID, look func(*trie.Trie)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.topics[topic]
+	if r == nil {
+		return types.ErrNotFound
+	}
+	look(&r.trie)
+	return nil
+}
+
 // Heads returns where a topic stands.
-func (l *Local) Heads(topic types.TopicID) (syncer.Heads, error) {
+func (l *Local) Heads(topic types.TopicID, limit int) (syncer.Heads, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.asked++
@@ -272,6 +284,8 @@ func (l *Local) Heads(topic types.TopicID) (syncer.Heads, error) {
 		h.Heads = append(h.Heads, types.Head{CID: c, Height: height})
 	}
 	slices.SortFunc(h.Heads, func(a, b types.Head) int { return types.CompareCIDs(a.CID, b.CID) })
+	h.Count = len(h.Heads)
+	h.Heads = h.Heads[:min(limit, h.Count)]
 	return h, nil
 }
 

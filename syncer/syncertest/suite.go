@@ -125,7 +125,7 @@ func Is(state syncer.State) func(syncer.TopicStatus) bool {
 // Hash is the heads hash of Local i.
 func (c *Cluster) Hash(i int) types.Hash {
 	c.T.Helper()
-	h, err := c.Locals[i].Heads(c.Topic)
+	h, err := c.Locals[i].Heads(c.Topic, 0)
 	if err != nil {
 		c.T.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func (c *Cluster) Hash(i int) types.Hash {
 // Events is the number of events of Local i.
 func (c *Cluster) Events(i int) int {
 	c.T.Helper()
-	h, err := c.Locals[i].Heads(c.Topic)
+	h, err := c.Locals[i].Heads(c.Topic, 0)
 	if err != nil {
 		c.T.Fatal(err)
 	}
