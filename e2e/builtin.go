@@ -115,9 +115,12 @@ func Builtin() []Scenario {
 			},
 		},
 		{
-			Name: "restore-old", About: "A node's data is replaced by a copy three seconds old, which lacks events of its own.",
-			Nodes: 5, Events: 500, Writers: 5, Duration: 8 * s, Link: lan,
-			Faults: []Fault{{At: 5 * s, Kind: RestoreOld, Nodes: []int{0}, Age: 3 * s}},
+			Name: "restore-old", About: "A node's disk fills up, and its data is replaced by a copy seven seconds old, which lacks events of its own.",
+			Nodes: 5, Events: 500, Writers: 5, Duration: 11 * s, Link: lan,
+			Faults: []Fault{
+				{At: 4 * s, Kind: DiskFull, Nodes: []int{0}, For: 5 * s}, // it writes nothing, and others get what it wrote
+				{At: 9 * s, Kind: RestoreOld, Nodes: []int{0}, Age: 7 * s},
+			},
 		},
 	}
 	slices.SortStableFunc(all, func(a, b Scenario) int { return int(a.Duration - b.Duration) })

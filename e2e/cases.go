@@ -49,7 +49,8 @@ func Cases() []Case {
 				{At: 4 * s, Kind: Lose, Pick: 3, Loss: 0.3, For: 4 * s},
 				{At: 7 * s, Kind: Leave, Pick: 3, For: 3 * s},
 				{At: 10 * s, Kind: Partition, Pick: 1, Asymmetric: true, For: 2 * s},
-				{At: 12 * s, Kind: RestoreOld, Nodes: []int{0}, Age: 2 * s},
+				{At: 8 * s, Kind: DiskFull, Nodes: []int{0}, For: 5 * s}, // others get what it wrote
+				{At: 13 * s, Kind: RestoreOld, Nodes: []int{0}, Age: 6 * s},
 			},
 		}, "all of these"},
 	}

@@ -37,6 +37,8 @@ type host struct {
 	dir   string // its data, moved by a crash and a restore
 	addr  string // where it was last
 
+	told []string // the addresses of others that it was told of
+
 	// restored is set once its data was replaced by an older copy. That is said
 	// at each start from then on.
 	restored bool
@@ -172,19 +174,24 @@ func (r *run) free(index int) uint64 {
 	return math.MaxInt64
 }
 
-// neighbours draws the addresses of some others that have been up.
+// neighbours draws the addresses of some others that have been up. With a DHT it
+// draws one, once: were it another one after a crash, nobody might be left who
+// knows a node of both parts of a network.
 func (r *run) neighbours(h *host) []string {
 	want := neighbours
 	if r.s.DHT {
 		want = 1
 	}
-	var addrs []string
+	if r.s.DHT && h.told != nil {
+		return h.told
+	}
+	h.told = nil
 	for _, i := range r.rng.Perm(len(r.hosts)) {
-		if other := r.hosts[i]; other != h && other.addr != "" && len(addrs) < want {
-			addrs = append(addrs, other.addr)
+		if other := r.hosts[i]; other != h && other.addr != "" && len(h.told) < want {
+			h.told = append(h.told, other.addr)
 		}
 	}
-	return addrs
+	return h.told
 }
 
 // newDir names a directory for a host's data that does not exist yet.

@@ -181,6 +181,14 @@ func TestRedundantTransfer(t *testing.T) {
 					if list := net.sent(); count(list, isAncestors) == 0 || count(list, isPull) > 0 {
 						t.Errorf("%d Ancestors and %d Pull requests, want only the former", count(list, isAncestors), count(list, isPull))
 					}
+					var stats syncer.Stats
+					for _, s := range net.list {
+						stats.Events += s.Stats().Events
+						stats.Redundant += s.Stats().Redundant
+					}
+					if int64(stats.Events) != received.Load() || int(stats.Events-stats.Redundant) != needed {
+						t.Errorf("the nodes count %d events received, %d of them redundant", stats.Events, stats.Redundant)
+					}
 					ratio := float64(int(received.Load())-needed) / float64(needed)
 					t.Logf("%d events needed, %d received: %.3f redundant", needed, received.Load(), ratio)
 					limit := 0.5

@@ -10,7 +10,7 @@ import (
 )
 
 // LogID names a node's delivery logs. It is random and changes when the
-// database is restored, imported or rebuilt.
+// database is imported or rebuilt.
 type LogID [16]byte
 
 // Cursor is a position in the delivery log of one topic on one node: after the
