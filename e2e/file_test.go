@@ -64,6 +64,13 @@ at = "6s"
 kind = "restore-old"
 age = "2s"
 
+[[fault]]
+at = "4s"
+kind = "byzantine"
+behaviour = "orphans"
+count = 500
+nodes = [1]
+
 [expect]
 within = "20s"
 `
@@ -85,6 +92,7 @@ within = "20s"
 			{At: 4 * time.Second, Kind: Slow, Bandwidth: 100_000},
 			{At: 5 * time.Second, Kind: ClockSkew, Skew: -time.Hour},
 			{At: 6 * time.Second, Kind: RestoreOld, Age: 2 * time.Second},
+			{At: 4 * time.Second, Kind: Byzantine, Nodes: []int{1}, Behaviour: "orphans", Count: 500},
 		},
 		Expect: Expect{20 * time.Second},
 	}
