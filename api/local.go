@@ -225,7 +225,7 @@ func (l *Local) Publish(ctx context.Context, topic string, drafts []Draft) ([]st
 		}
 		batch[i] = crdt.Draft{Payload: d.Payload, Tags: d.Tags}
 	}
-	t, err := l.node.Join(ctx, topic)
+	t, err := l.node.JoinToPublish(ctx, topic)
 	if err != nil {
 		return nil, err
 	}

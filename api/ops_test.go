@@ -274,6 +274,14 @@ func TestCreateTopic(t *testing.T) {
 	if err != nil || heads.Topic != "guild" || heads.TopicID != theirs.TopicID || heads.Events != 0 {
 		t.Errorf("%+v, %v", heads, err)
 	}
+	if _, err := a.Leave(soon(t), "id:"+theirs.TopicID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = a.Publish(soon(t), "id:"+theirs.TopicID, []Draft{{}})
+	wantErr(t, err, types.ErrNotWriter)
+	if s, err := a.TopicStatus(soon(t), "id:"+theirs.TopicID); err != nil || s.State != node.Paused {
+		t.Errorf("a refused publisher joined the topic: %+v, %v", s, err)
+	}
 	for _, bad := range []struct {
 		name, owner string
 		writers     []string

@@ -41,7 +41,8 @@ type Service interface {
 
 	// Publish joins a topic, appends an event for each draft, each behind the
 	// one before, and returns their CIDs once all are durable. Drafts outside
-	// the limits are refused before any is appended. After another error any
+	// the limits are refused before any is appended, and who is no writer of
+	// the topic before it is joined. After another error any
 	// first part of them may have been appended. It keeps the payloads.
 	//
 	// It fails with types.ErrInvalidArgument, ErrNotWriter, ErrDiskFull,

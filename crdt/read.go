@@ -42,7 +42,7 @@ func (r *Replica) End() (types.Cursor, error) {
 }
 
 // Committed returns a channel that closes after the next commit, or when the
-// replica closes.
+// replica is unloaded or closes.
 func (r *Replica) Committed() <-chan struct{} { return r.wake.wait() }
 
 // Delivery is an event with its place in the delivery log.

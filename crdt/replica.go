@@ -307,7 +307,8 @@ func (r *Replica) isClosed() bool {
 
 // Unload drops what the replica holds in memory, and reports whether it did: not
 // while it has something to do or something pending. It loads again at its next
-// use.
+// use. Who waits for a commit is woken, and waits anew if it still cares: the
+// signal is not kept for those who have left.
 func (r *Replica) Unload() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -322,6 +323,7 @@ func (r *Replica) Unload() bool {
 	if !l.driver.remembers() {
 		r.loaded.Store(nil)
 	}
+	r.wake.fire()
 	return true
 }
 

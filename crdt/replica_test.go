@@ -413,8 +413,8 @@ func TestAnnouncedHeadsThatAreUnknownStartASync(t *testing.T) {
 	}
 }
 
-// An idle replica drops all that it has in memory, and takes it up from the
-// store at its next use; whoever waited for a commit still hears of it.
+// An idle replica drops all that it has in memory, also what it kept for whoever
+// waited for a commit, and takes it up from the store at its next use.
 func TestUnloadedReplicaLoadsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, openTopic(t))
@@ -427,11 +427,15 @@ func TestUnloadedReplicaLoadsAgain(t *testing.T) {
 		if !w.Loaded() || !w.Unload() || w.Loaded() {
 			t.Error("an idle replica does not unload")
 		}
+		select {
+		case <-committed:
+		default:
+			t.Error("an unloaded replica keeps a signal")
+		}
 		second := mustAppend(t, w, "b")[0]
 		if second.Seq != 2 || len(second.Links) != 1 || second.Links[0] != first.CID || !w.Loaded() {
 			t.Errorf("after the unload an event with seq %d and links %v", second.Seq, second.Links)
 		}
-		<-committed
 		if s := mustState(t, w); s.Events != 2 {
 			t.Errorf("%d events", s.Events)
 		}

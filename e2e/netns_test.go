@@ -142,7 +142,7 @@ type bounded struct {
 
 func (b bounded) Context() context.Context { return b.ctx }
 
-// writer keeps publishing on a daemon, a line every 10 ms.
+// writer keeps publishing on a daemon, a line every 20 ms.
 type writer struct {
 	d    *daemon
 	stop context.CancelFunc // ends what it writes
@@ -173,7 +173,7 @@ func newWriter(d *daemon) *writer {
 	writing, w.stop = context.WithCancel(d.t.Context())
 	go func() {
 		defer in.Close() //nolint:errcheck // pub has gone, or reads its end
-		pace := time.NewTicker(10 * time.Millisecond)
+		pace := time.NewTicker(20 * time.Millisecond)
 		defer pace.Stop()
 		for n := 0; writing.Err() == nil; n++ {
 			if _, err := fmt.Fprintf(in, "%s %d\n", d.in, n); err != nil {
@@ -260,7 +260,7 @@ func (d *daemon) has(id string) bool {
 func (d *daemon) gets(id string) {
 	d.t.Helper()
 	for !d.has(id) {
-		if !sleep(d.t.Context(), 20*time.Millisecond) {
+		if !sleep(d.t.Context(), 100*time.Millisecond) {
 			d.t.Fatalf("%s has no %s in time", d.in, id)
 		}
 	}
@@ -276,11 +276,11 @@ func (d *daemon) mark() string {
 // is cut, one's line is bad, one's interface is down and one's daemon is killed
 // with SIGKILL. What was acknowledged is everywhere in the end.
 func TestHosts(t *testing.T) {
-	const each = 50 // events of every writer in each part
+	const each = 25 // events of every writer in each part
 	if _, err := binary(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	w := newWire(bounded{t, ctx}, 5)
 	var acknowledged []string
@@ -377,7 +377,8 @@ func checkDirs(t *testing.T, acknowledged []string, dirs ...string) {
 			t.Fatal(err)
 		}
 		defer n.Close() //nolint:errcheck // it was only read
-		topic, err := n.(local).Topic(t.Context(), topicName)
+		here := n.(local)
+		topic, err := here.Topic(t.Context(), topicName)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -385,6 +386,7 @@ func checkDirs(t *testing.T, acknowledged []string, dirs ...string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.Publisher = here.Publisher()
 		replicas = append(replicas, r)
 	}
 	for _, wrong := range Check(replicas, want) {

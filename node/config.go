@@ -103,6 +103,9 @@ type Config struct {
 	// replica of it, at least one. It is not remembered: say it at each start
 	// until that has happened.
 	Restored bool
+	// UnloadAfter is how long a topic that nobody uses stays in memory; 0: five
+	// minutes.
+	UnloadAfter time.Duration
 	// Log takes the node's log; nil: nothing is logged.
 	Log *slog.Logger
 	// Host are added to the options of the node's libp2p host, for embedders and
@@ -169,6 +172,9 @@ func (c *Config) check() error {
 	if c.DHT < DHTServer || c.DHT > DHTOff {
 		return fmt.Errorf("DHT mode %d is none of DHTServer, DHTClient and DHTOff", c.DHT)
 	}
+	if c.UnloadAfter < 0 {
+		return fmt.Errorf("unload after %v", c.UnloadAfter)
+	}
 	if t := c.DHTTuning; t.BucketSize < 0 || t.Refresh < 0 || t.Reprovide < 0 || t.Lookup < 0 {
 		return fmt.Errorf("DHT tuning %+v is negative", t)
 	}
@@ -219,6 +225,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Network == "" {
 		c.Network = DefaultNetwork
+	}
+	if c.UnloadAfter == 0 {
+		c.UnloadAfter = unloadAfter
 	}
 	if c.MinFree == 0 {
 		c.MinFree = DefaultMinFree

@@ -107,7 +107,7 @@ func TestJoinByIDFetchesTheGenesis(t *testing.T) {
 		t.Fatal(err)
 	}
 	ref := "id:" + created.ID().String()
-	if _, err := b.Join(t.Context(), ref); !errors.Is(err, types.ErrNotFound) {
+	if _, err := b.Join(t.Context(), ref); !errors.Is(err, types.ErrNotFound) || strings.Count(err.Error(), "fetch genesis") != 1 {
 		t.Errorf("with nobody to ask: %v", err)
 	}
 	b.fetchGenesis = func(context.Context, types.TopicID) (*types.Genesis, error) { return types.NewOpen("other") }
@@ -167,6 +167,43 @@ func TestStrangersDoNotPublish(t *testing.T) {
 		if got, err := topic.Get(forgery.CID); err != nil || got[0] != nil {
 			t.Errorf("a forgery can be read: %v", err)
 		}
+	}
+}
+
+// TestJoinToPublish: who may not publish to a topic does not come to replicate it
+// by trying.
+func TestJoinToPublish(t *testing.T) {
+	owner, stranger := open(t, loopback("")), open(t, loopback(""))
+	created, err := owner.Create(t.Context(), "guild", types.Publisher{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := "id:" + created.ID().String()
+	if topic, err := owner.JoinToPublish(t.Context(), ref); err != nil || topic != created {
+		t.Errorf("by its owner: %v", err)
+	}
+	giveGeneses(stranger, owner)
+	refused := func(when string) {
+		t.Helper()
+		if _, err := stranger.JoinToPublish(t.Context(), ref); !errors.Is(err, types.ErrNotWriter) {
+			t.Errorf("by a stranger, %s: %v", when, err)
+		}
+	}
+	refused("not held")
+	if _, err := stranger.Find(ref); !errors.Is(err, types.ErrNotFound) {
+		t.Errorf("a refused publisher holds the topic: %v", err)
+	}
+	topic := join(t, stranger, ref)
+	refused("joined")
+	if err := stranger.Leave(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	refused("left")
+	if topic.Joined() {
+		t.Error("a refused publisher took the topic up again")
+	}
+	if open, err := stranger.JoinToPublish(t.Context(), "guild"); err != nil || !open.Joined() {
+		t.Errorf("an open topic: %v", err)
 	}
 }
 

@@ -131,11 +131,19 @@ func (t *Topic) explain(s *Status, state crdt.State) {
 	}
 	if waits(s.State, len(state.Missing)) {
 		s.State = Behind
-		s.Reason = fmt.Sprintf("%d events wait for links that are not here yet", s.Pending)
+		s.Reason = pendingText(s.Pending) + " for links that are not here yet"
 	}
 	if state.OwnErr != nil {
 		s.Reason = fmt.Sprintf("appends are refused: %v; %s", state.OwnErr, s.Reason)
 	}
+}
+
+// pendingText says how many events wait.
+func pendingText(n int) string {
+	if n == 1 {
+		return "1 event waits"
+	}
+	return fmt.Sprintf("%d events wait", n)
 }
 
 // pausedBy returns why the topic does not grow here, or nil.

@@ -103,9 +103,17 @@ func TestEventsWaitForLinks(t *testing.T) {
 	}
 	e := forged(t, key, ta, types.Body{Seq: 2, Height: 2, Links: []cid.Cid{absent}})
 	ta.replica.Receive(b.ID(), []*types.Event{e}, []cid.Cid{e.CID})
-	s := wantStatus(t, ta, Behind, "1 events wait for links that are not here yet")
+	s := wantStatus(t, ta, Behind, "1 event waits for links that are not here yet")
 	if s.Pending != 1 || len(s.Missing) != 1 || s.Missing[0].CID != absent || s.Missing[0].Since.IsZero() {
 		t.Errorf("pending %d, missing %+v; want the link, and since when", s.Pending, s.Missing)
+	}
+}
+
+func TestPendingText(t *testing.T) {
+	for n, want := range map[int]string{1: "1 event waits", 2: "2 events wait"} {
+		if got := pendingText(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
 	}
 }
 

@@ -151,7 +151,7 @@ func (t *Topic) touch() {
 // then on it is dormant.
 func (t *Topic) unloadIdle(now time.Time) {
 	used := t.used.Load()
-	if now.UnixNano()-used > int64(unloadAfter) && !t.replica.Halted() && t.replica.Unload() {
+	if now.UnixNano()-used > int64(t.node.cfg.UnloadAfter) && !t.replica.Halted() && t.replica.Unload() {
 		t.node.topics.sleep(t, used)
 	}
 }

@@ -19,16 +19,36 @@ func (n *Node) Topic(ctx context.Context, name string) (*Topic, error) { return 
 
 // Join begins to replicate a topic, durably, and returns it; a topic that is
 // joined already is returned as it is. ref is a name, which gives the open
-// topic of that name, or "id:" and a topic's id. The connected peers are asked
-// for the genesis of one that is not held here: types.ErrNotFound when none
-// gives it, and types.ErrUnsupported when this release does not know its rules. A
-// malformed ref is types.ErrInvalidArgument.
+// topic of that name, or "id:" and a topic's id. The genesis of one that is not
+// held here comes from the connected peers, or from whom the fetch ladder finds:
+// types.ErrNotFound when none gives it, and types.ErrUnsupported when this release
+// does not know its rules. A malformed ref is types.ErrInvalidArgument.
 func (n *Node) Join(ctx context.Context, ref string) (*Topic, error) {
+	return n.joinIf(ctx, ref, func(*types.Genesis) error { return nil })
+}
+
+// JoinToPublish is Join for one who is about to publish: a restricted topic that
+// this node's key may not publish to is types.ErrNotWriter, and stays what it was
+// here.
+func (n *Node) JoinToPublish(ctx context.Context, ref string) (*Topic, error) {
+	return n.joinIf(ctx, ref, func(g *types.Genesis) error {
+		if !g.MayPublish(n.Publisher()) {
+			return fmt.Errorf("publish to %q: %w", g.Name, types.ErrNotWriter)
+		}
+		return nil
+	})
+}
+
+// joinIf joins the topic of ref if allowed does not object to its genesis.
+func (n *Node) joinIf(ctx context.Context, ref string, allowed func(*types.Genesis) error) (*Topic, error) {
 	r, err := ParseTopicRef(ref)
 	if err != nil {
 		return nil, err
 	}
 	if t := n.topics.get(r.ID); t != nil && t.Joined() && !t.adopted.Load() {
+		if err := allowed(t.Genesis()); err != nil {
+			return nil, err
+		}
 		return t, nil
 	}
 	g := r.open
@@ -37,6 +57,9 @@ func (n *Node) Join(ctx context.Context, ref string) (*Topic, error) {
 			n.unsupportedBy(r.ID, err)
 			return nil, fmt.Errorf("topic %s: %w", ref, err)
 		}
+	}
+	if err := allowed(g); err != nil {
+		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -55,7 +78,7 @@ func (n *Node) genesis(ctx context.Context, id types.TopicID) (*types.Genesis, e
 	}
 	g, err := n.fetchGenesis(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("fetch genesis: %w", err)
+		return nil, err // which names the step
 	}
 	if g.ID() != id {
 		return nil, fmt.Errorf("fetch genesis: %w: it is of topic %s", types.ErrInvalidGenesis, g.ID())

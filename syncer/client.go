@@ -33,10 +33,9 @@ type client struct {
 	frames *frameReader
 	stop   func() bool // detaches the stream from its context
 
-	turn   func() error  // ends a transfer that is to end before its time; nil: none is under way
-	inBulk bool          // a minimum rate is asked for
-	waited time.Duration // spent waiting for the peer in this window
-	begin  int           // bytes read before it
+	slow   func(rate int) error // whether a transfer that slow is to end; nil: none is under way
+	waited time.Duration        // spent waiting for the peer in this window
+	begin  int                  // bytes read before it
 }
 
 // remoteError is an answer that says why there is none.
@@ -107,6 +106,9 @@ func (c *client) send(m *pb.Request) error {
 // next reads the next frame of an answer. An answer that is an error is a
 // remoteError.
 func (c *client) next() (*pb.Response, error) {
+	if err := c.checkRate(); err != nil { // not before what was read is used
+		return nil, err
+	}
 	start := time.Now()
 	if err := c.stream.SetReadDeadline(start.Add(c.s.iv.Frame)); err != nil {
 		return nil, fmt.Errorf("read answer: %w", err)
@@ -115,6 +117,7 @@ func (c *client) next() (*pb.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read answer: %w", noEOF(err))
 	}
+	c.waited += time.Since(start)
 	m, err := decodeResponse(b)
 	if err != nil {
 		return nil, err
@@ -123,26 +126,31 @@ func (c *client) next() (*pb.Response, error) {
 		reason := e.GetReason()
 		return nil, &remoteError{code: e.GetCode(), reason: reason[:min(len(reason), maxReason)]}
 	}
-	if c.turn != nil {
-		if err := c.turn(); err != nil {
-			return nil, err
-		}
-	}
-	return m, c.checkRate(time.Since(start))
+	return m, nil
 }
 
-// bulk begins or ends a transfer that has to make a minimum rate.
-func (c *client) bulk(on bool) { c.inBulk, c.waited, c.begin = on, 0, c.frames.read }
+// bulk begins a transfer that has to make a minimum rate; slow is asked about one
+// below turnRate. Nil ends it.
+func (c *client) bulk(slow func(rate int) error) { c.slow, c.waited, c.begin = slow, 0, c.frames.read }
 
-// checkRate gives up a transfer that trickles. Only the time spent waiting for
-// the peer counts, over windows of Intervals.Frame.
-func (c *client) checkRate(waited time.Duration) error {
-	if c.waited += waited; !c.inBulk || c.waited < c.s.iv.Frame {
+// checkRate ends a transfer that trickles, or is slow while another replica may
+// be faster. Only the time spent waiting for the peer counts, over windows of
+// Intervals.Turn, or of Intervals.Frame for a slow one.
+func (c *client) checkRate() error {
+	if c.slow == nil || c.waited < c.s.iv.Turn {
 		return nil
 	}
-	rate := float64(c.frames.read-c.begin) / c.waited.Seconds()
-	if rate < minRate {
-		return fmt.Errorf("transfer makes %.0f bytes a second, want %d", rate, minRate)
+	rate := int(float64(c.frames.read-c.begin) / c.waited.Seconds())
+	if rate < turnRate {
+		if err := c.slow(rate); err != nil {
+			return err
+		}
+		if c.waited < c.s.iv.Frame {
+			return nil
+		}
+		if rate < minRate {
+			return fmt.Errorf("transfer makes %d bytes a second, want %d", rate, minRate)
+		}
 	}
 	c.waited, c.begin = 0, c.frames.read
 	return nil

@@ -92,6 +92,9 @@ func (s *Syncer) conclude(r *replica, o outcome, err error, now time.Time) {
 		s.compareAt(r, now.Add(s.iv.Full))
 	case o == outcomeAgain:
 		r.failures = 0
+		if r.gaveWay > 0 { // those that waited come first, whatever asks for this one
+			r.notBefore = now.Add(s.iv.Compare)
+		}
 		s.compareAt(r, now.Add(s.iv.Compare))
 		return
 	default:

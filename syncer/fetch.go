@@ -15,11 +15,12 @@ import (
 // errUnproven is an offence: the peer claims heads that it does not serve.
 var errUnproven = &offence{reason: "claims heads that it does not serve"}
 
-// fetch fetches what the peer claims and this node misses: as events if that is
-// more than half of the topic and this node has next to nothing of what lies
-// behind where the last fetch from this peer ended; else as ancestors of the
-// claimed heads if much lies there, else from there as CIDs and then the events
-// that are missing. A nil error means that the claimed heads are integrated.
+// fetch fetches what the peer claims and this node misses: as events if this node
+// has next to nothing of what lies behind where the last fetch from this peer
+// ended; else as ancestors of the claimed heads if much lies there, but not too
+// much; else from there, or from where the two logs part, as events or as CIDs
+// and then the events that are missing. A nil error means that the claimed heads
+// are integrated.
 func (s *Syncer) fetch(c *client, r *replica, claim headsClaim) error {
 	topic := r.topic.id
 	missing, err := s.local.Missing(topic, claim.missing)
@@ -41,8 +42,7 @@ func (s *Syncer) fetch(c *client, r *replica, claim headsClaim) error {
 		start = position{peer: r.peer.id}
 	}
 	behind := claim.end.Number - start.after.Number
-	spare := own.Events - min(own.Events, start.after.Number) // here, and maybe behind start there
-	asCIDs := own.Events >= claim.events/2+claim.events%2 || spare*pullPart > behind
+	asCIDs := pullAsCIDs(own.Events, claim.end, start)
 	tooMany := claim.events > own.Events+visitBudget
 	if asCIDs && behind >= ancestorsFrom && !tooMany {
 		closed, err := s.fetchAncestors(c, r, own, claim.events, missing)
@@ -52,6 +52,12 @@ func (s *Syncer) fetch(c *client, r *replica, claim headsClaim) error {
 		if err != nil || closed {
 			return err
 		}
+	}
+	if asCIDs && start.after.Number == 0 && claim.end.Number > pullPage {
+		if start, err = s.commonPrefix(c, topic, own.Events, claim); err != nil {
+			return err
+		}
+		asCIDs = pullAsCIDs(own.Events, claim.end, start)
 	}
 	for {
 		err := s.pull(c, r, start, asCIDs)
@@ -77,6 +83,14 @@ func (s *Syncer) fetch(c *client, r *replica, claim headsClaim) error {
 	}
 }
 
+// pullAsCIDs reports whether what lies behind start in a peer's log that ends at
+// end is pulled as CIDs: this node, which has so many events, may have too many
+// of those there.
+func pullAsCIDs(own uint64, end types.Cursor, start position) bool {
+	spare := own - min(own, start.after.Number)
+	return spare*pullPart > end.Number-start.after.Number
+}
+
 // pull fetches the peer's delivery log from start to the end that it has now.
 func (s *Syncer) pull(c *client, r *replica, start position, asCIDs bool) error {
 	line := newPipeline(s, r, !asCIDs)
@@ -95,16 +109,13 @@ func (s *Syncer) feed(c *client, r *replica, line *pipeline, read func(context.C
 	if err := c.open(c.peer.ctx); err != nil {
 		return err
 	}
-	c.bulk(true)
-	begun := time.Now()
 	if err := s.begins(r, c.stream); err != nil {
 		return err
 	}
 	defer s.ends(r)
-	c.turn = func() error { return s.turnOver(r, begun) }
-	defer func() { c.turn = nil }()
+	c.bulk(func(rate int) error { return s.turnOver(r, rate) })
 	err := line.run(s.ctx, c, read) // to integrate what came, even if the peer goes
-	c.bulk(false)
+	c.bulk(nil)
 	if err != nil {
 		c.reset() // answers may be under way
 	}
@@ -117,7 +128,7 @@ func (s *Syncer) feed(c *client, r *replica, line *pipeline, read func(context.C
 // errPaused: this node takes nothing new in the topic, so nothing is asked for.
 var errPaused = errors.New("topic is paused here")
 
-// errGaveWay: others waited, and the transfer had its time.
+// errGaveWay: the transfer was slow, and another replica waited.
 var errGaveWay = errors.New("gave way to another replica")
 
 // errRemoved: the topic is not replicated here any more.
@@ -140,17 +151,18 @@ func (s *Syncer) ends(r *replica) {
 	r.topic.stop = nil
 }
 
-// turnOver returns why a transfer that has begun is to end: its topic was
-// removed, or it has had its turn while others wait. A peer that makes the
-// minimum rate and no more must not keep an idle one from being asked.
-func (s *Syncer) turnOver(r *replica, begun time.Time) error {
+// turnOver returns errGaveWay if a transfer from r that makes so many bytes a
+// second is to end because another replica waits that may be faster. A peer that
+// makes the minimum rate and no more must not keep an idle one from being asked;
+// where all are slow, each is asked once.
+func (s *Syncer) turnOver(r *replica, rate int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case r.topic.removed:
-		return errRemoved
-	case len(r.topic.waiting) > 0 && time.Since(begun) > s.iv.Turn:
-		return errGaveWay
+	for w := range r.topic.waiting {
+		if w.gaveWay == 0 || w.gaveWay/2 > rate {
+			r.gaveWay = max(rate, 1)
+			return errGaveWay
+		}
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func (s *Syncer) FetchGenesis(ctx context.Context, topic types.TopicID) (*types.
 		g, err = s.genesisUp(ctx, topic, said)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("fetch genesis of %s: %w", topic, err)
+		return nil, fmt.Errorf("fetch genesis: %w", err)
 	}
 	return g, nil
 }

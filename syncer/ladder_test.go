@@ -679,7 +679,10 @@ func TestResumeIsNoHint(t *testing.T) {
 }
 
 // TestGroupsMeet: two groups of replicas, joined only by a relay and quiet, become
-// equal by a lookup at random.
+// equal by a lookup at random. There is no gossip here, so what a group appends
+// is lost on the relay to the last message. A group of two, {A, A'}, would not show
+// that it takes lookups at random: who knows fewer than three replicas looks for
+// more in any case.
 func TestGroupsMeet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// Two groups of four, in which each knows enough others not to look for

@@ -57,8 +57,8 @@ const (
 
 // What a server spends on one answer and a client on one exchange.
 const (
-	// pageSize is the size in bytes at which a server closes a frame. It is the
-	// initial window of a stream, so that a page never waits for a round trip.
+	// pageSize is the size in bytes at which a server closes a frame: several
+	// fit into a stream's window, and both ends hold one or two.
 	pageSize = 256 << 10
 	// eventsBudget is the number of bytes after which the events asked for by
 	// CID are over budget.
@@ -109,6 +109,9 @@ const (
 	// pullPart: if this node may have more than one in so many of the events that
 	// a pull would bring, it asks for what it has not.
 	pullPart = 8
+	// prefixParts is the number of places in this node's log at which a peer is
+	// asked whether its log is the same so far.
+	prefixParts = 16
 	// getChunk is the number of events read from the store at a time to answer
 	// Events: at their largest, one budget's worth.
 	getChunk = 8
@@ -141,6 +144,10 @@ const (
 	maxAsked = 16
 	// maxOffences bounds the peers whose offences are remembered.
 	maxOffences = 256
+	// maxRemembered bounds the topics of which positions and shared heads are
+	// kept in memory: 600 bytes each with one peer and one head, and at most
+	// 16 KiB. Only those in which something is fetched now need them.
+	maxRemembered = 1024
 	// maxPositions bounds the peers whose position is remembered for a topic.
 	maxPositions = 16
 	// peerLanes bounds the streams that this node opens to one peer.
@@ -180,6 +187,10 @@ const (
 	// up, measured over the time spent waiting for it once that exceeds
 	// Intervals.Frame.
 	minRate = 4 << 10
+	// turnRate is the number of bytes a second below which a transfer gives way
+	// to another replica that waits, measured over Intervals.Turn of such time: a
+	// move costs what is under way, and a link that makes more is a fair one.
+	turnRate = 64 << 10
 )
 
 // DefaultStreams is the default of Limits.Streams.
@@ -201,7 +212,7 @@ type Intervals struct {
 	Hot     time.Duration // how long a change keeps a topic hot: 30 s
 	Full    time.Duration // between exchanges about all topics, ± 25%: 30 s
 	Offer   time.Duration // between two offers to a peer: 100 ms
-	Turn    time.Duration // of a transfer while other replicas of the topic wait: 5 s
+	Turn    time.Duration // of a slow transfer while other replicas of the topic wait: 5 s
 	Probe   time.Duration // between searches for a topic's replicas among all peers: 5 s
 
 	BackoffMin time.Duration // after the first failure, ± 50%: 500 ms

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/ipfs/go-cid"
 
 	"github.com/cairn-p2p/cairn/types"
@@ -19,48 +20,69 @@ type position struct {
 	after types.Cursor
 }
 
-// positions remembers for each topic where the last pulls ended, for the peers
-// last pulled from. They are read from the store when first needed.
+// positions remembers, for the topics last fetched or compared, where the last
+// pulls ended and which heads were shared, with the peers last spoken to. Where
+// pulls ended is read from the store when it is needed again; all that is lost
+// with a topic that falls out is what was not saved, which costs a longer fetch.
 type positions struct {
 	local Local
 
 	mu     sync.Mutex
-	topics map[types.TopicID][]position // the last used last
-	shared map[types.TopicID]map[types.PeerID][]cid.Cid
+	topics *simplelru.LRU[types.TopicID, *remembered]
+}
+
+// remembered is what is remembered of one topic.
+type remembered struct {
+	read   bool       // list was read from the store
+	list   []position // the last used last
+	shared map[types.PeerID][]cid.Cid
 }
 
 func newPositions(local Local) *positions {
-	return &positions{
-		local:  local,
-		topics: make(map[types.TopicID][]position),
-		shared: make(map[types.TopicID]map[types.PeerID][]cid.Cid),
+	topics, err := simplelru.NewLRU[types.TopicID, *remembered](maxRemembered, nil)
+	if err != nil {
+		panic(err) // only for a size that is not positive
 	}
+	return &positions{local: local, topics: topics}
+}
+
+// in returns what is remembered of a topic, to be changed. The caller holds
+// p.mu.
+func (p *positions) in(topic types.TopicID) *remembered {
+	r, ok := p.topics.Get(topic)
+	if !ok {
+		r = new(remembered)
+		p.topics.Add(topic, r)
+	}
+	return r
 }
 
 // share remembers heads that the peer and this node have both integrated, until
-// the process ends or others were shared.
+// the topic falls out or others were shared.
 func (p *positions) share(topic types.TopicID, peer types.PeerID, heads []cid.Cid) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	peers := p.shared[topic]
-	if peers == nil {
-		peers = make(map[types.PeerID][]cid.Cid)
-		p.shared[topic] = peers
+	r := p.in(topic)
+	if r.shared == nil {
+		r.shared = make(map[types.PeerID][]cid.Cid)
 	}
-	if _, known := peers[peer]; !known && len(peers) >= maxPositions {
-		for other := range peers { // whichever
-			delete(peers, other)
+	if _, known := r.shared[peer]; !known && len(r.shared) >= maxPositions {
+		for other := range r.shared { // whichever
+			delete(r.shared, other)
 			break
 		}
 	}
-	peers[peer] = slices.Clone(heads[:min(len(heads), maxShared)])
+	r.shared[peer] = slices.Clone(heads[:min(len(heads), maxShared)])
 }
 
 // sharedWith returns the heads last shared with the peer.
 func (p *positions) sharedWith(topic types.TopicID, peer types.PeerID) []cid.Cid {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.shared[topic][peer]
+	if r, ok := p.topics.Get(topic); ok {
+		return r.shared[peer]
+	}
+	return nil
 }
 
 // positionsKey is the key of a topic's positions in the store.
@@ -70,12 +92,12 @@ func positionsKey(topic types.TopicID) string { return "sync/pull/" + topic.KeyS
 func (p *positions) of(topic types.TopicID, peer types.PeerID) (position, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list, err := p.load(topic)
+	r, err := p.load(topic)
 	if err != nil {
 		return position{}, err
 	}
-	if i := slices.IndexFunc(list, func(e position) bool { return e.peer == peer }); i >= 0 {
-		return list[i], nil
+	if i := slices.IndexFunc(r.list, func(e position) bool { return e.peer == peer }); i >= 0 {
+		return r.list[i], nil
 	}
 	return position{peer: peer}, nil
 }
@@ -84,36 +106,46 @@ func (p *positions) of(topic types.TopicID, peer types.PeerID) (position, error)
 func (p *positions) note(topic types.TopicID, at position) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list, err := p.load(topic)
+	r, err := p.load(topic)
 	if err != nil {
 		return // then the next pull starts earlier
 	}
-	list = slices.DeleteFunc(list, func(e position) bool { return e.peer == at.peer })
-	if len(list) >= maxPositions {
-		list = slices.Delete(list, 0, len(list)-maxPositions+1)
+	r.remove(at.peer)
+	if len(r.list) >= maxPositions {
+		r.list = slices.Delete(r.list, 0, len(r.list)-maxPositions+1)
 	}
-	p.topics[topic] = append(list, at)
+	r.list = append(r.list, at)
 }
 
 // forget makes the next pull from a peer start at the beginning.
 func (p *positions) forget(topic types.TopicID, peer types.PeerID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.topics[topic] = slices.DeleteFunc(p.topics[topic], func(e position) bool { return e.peer == peer })
+	if r, err := p.load(topic); err == nil {
+		r.remove(peer)
+	}
+}
+
+func (r *remembered) remove(peer types.PeerID) {
+	r.list = slices.DeleteFunc(r.list, func(e position) bool { return e.peer == peer })
 }
 
 // drop frees what is held in memory of a topic.
 func (p *positions) drop(topic types.TopicID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.topics, topic)
-	delete(p.shared, topic)
+	p.topics.Remove(topic)
 }
 
 // save makes the topic's positions durable.
 func (p *positions) save(topic types.TopicID) error {
 	p.mu.Lock()
-	b := encodePositions(p.topics[topic])
+	r, err := p.load(topic)
+	if err != nil {
+		p.mu.Unlock()
+		return err
+	}
+	b := encodePositions(r.list)
 	p.mu.Unlock()
 	if err := p.local.SetMeta(positionsKey(topic), b); err != nil {
 		return fmt.Errorf("save positions: %w", err)
@@ -121,18 +153,19 @@ func (p *positions) save(topic types.TopicID) error {
 	return nil
 }
 
-// load returns the topic's positions. The caller holds p.mu.
-func (p *positions) load(topic types.TopicID) ([]position, error) {
-	if list, ok := p.topics[topic]; ok {
-		return list, nil
+// load returns what is remembered of the topic, with its positions. The caller
+// holds p.mu.
+func (p *positions) load(topic types.TopicID) (*remembered, error) {
+	r := p.in(topic)
+	if r.read {
+		return r, nil
 	}
 	b, err := p.local.Meta(positionsKey(topic))
 	if err != nil {
 		return nil, fmt.Errorf("load positions: %w", err)
 	}
-	list := decodePositions(b)
-	p.topics[topic] = list
-	return list, nil
+	r.list, r.read = decodePositions(b), true
+	return r, nil
 }
 
 // A stored position is its peer id with a length byte before it, the log id,

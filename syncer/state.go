@@ -62,6 +62,7 @@ type replica struct {
 	notBefore time.Time // the back-off after them
 	unproven  bool      // the last failure was a claim that the peer does not serve
 
+	gaveWay    int    // bytes a second of the last transfer that gave way to another replica; 0: none
 	failedHere bool   // the last failure was this node's own
 	said       string // why the last comparison failed; empty: it did not
 	rounds     uint64 // comparisons that have ended
@@ -79,7 +80,7 @@ func (r *replica) inSync() bool { return r.held && !r.lastSync.IsZero() && r.hea
 // that nothing of what failed before matters any more.
 func (r *replica) synced(now time.Time) {
 	r.lastSync = now
-	r.failures, r.notBefore, r.unproven, r.failedHere, r.said = 0, time.Time{}, false, false, ""
+	r.failures, r.notBefore, r.unproven, r.failedHere, r.said, r.gaveWay = 0, time.Time{}, false, false, "", 0
 	r.topic.ladder.helped(r.topic)
 }
 
@@ -154,6 +155,9 @@ func (p *peer) forget(r *replica) {
 	delete(p.offers, r.topic)
 	delete(r.topic.replicas, p)
 	delete(r.topic.waiting, r)
+	if t := r.topic; len(t.replicas) == 0 { // a dormant topic keeps no empty maps
+		t.replicas, t.waiting = nil, nil
+	}
 }
 
 // job is one thing that a lane does with a peer.

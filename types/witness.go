@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"fmt"
+	"sync"
 
 	"github.com/hashicorp/golang-lru/v2"
 	"github.com/ipfs/go-cid"
@@ -149,6 +150,10 @@ type signedRoot struct {
 type Verifier struct {
 	roots *lru.Cache[signedRoot, struct{}]
 	keys  *lru.Cache[Publisher, struct{}]
+	check func(key ed25519.PublicKey, message, signature []byte) bool // ed25519.Verify; tests count
+
+	mu       sync.Mutex
+	checking map[signedRoot]chan struct{} // closed when the root's check has ended
 }
 
 // NewVerifier returns a verifier that remembers up to size batch roots
@@ -162,13 +167,13 @@ func NewVerifier(size int) *Verifier {
 	if err != nil {
 		panic(err)
 	}
-	return &Verifier{roots: roots, keys: keys}
+	return &Verifier{roots: roots, keys: keys, check: ed25519.Verify, checking: make(map[signedRoot]chan struct{})}
 }
 
 // Verify reports whether e's witness proves that e's publisher signed it. The
 // error is ErrBadWitness, or ErrInvalidEvent for a publisher whose key no
 // witness can prove. It costs one signature check, or for a known batch root
-// only hashes.
+// only hashes; it blocks while another call checks the same root.
 func (v *Verifier) Verify(e *Event) error {
 	if err := v.checkKey(e.Publisher); err != nil {
 		return err
@@ -213,12 +218,40 @@ func (v *Verifier) verifyBatch(p Publisher, c cid.Cid, b []byte) error {
 	}
 	root := rootFromPath(w.n, w.index, leafHash(c), w.path)
 	key := signedRoot{publisher: p, n: w.n, root: root, signature: [signatureSize]byte(w.signature)}
-	if v.roots.Contains(key) {
-		return nil
-	}
-	if !ed25519.Verify(p[:], batchMessage(w.n, root), w.signature) {
+	if !v.verifyRoot(key) {
 		return fmt.Errorf("%w: batch signature does not verify", ErrBadWitness)
 	}
-	v.roots.Add(key, struct{}{})
 	return nil
+}
+
+// verifyRoot checks a batch's signature unless it is remembered. Of calls at one
+// time with one root, one checks it, and the others do only if it was not good.
+func (v *Verifier) verifyRoot(root signedRoot) bool {
+	v.mu.Lock()
+	if v.roots.Contains(root) {
+		v.mu.Unlock()
+		return true
+	}
+	if done := v.checking[root]; done != nil {
+		v.mu.Unlock()
+		<-done
+		return v.roots.Contains(root) || v.checkRoot(root)
+	}
+	done := make(chan struct{})
+	v.checking[root] = done
+	v.mu.Unlock()
+	good := v.checkRoot(root)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.checking, root)
+	close(done)
+	return good
+}
+
+func (v *Verifier) checkRoot(root signedRoot) bool {
+	if !v.check(root.publisher[:], batchMessage(root.n, root.root), root.signature[:]) {
+		return false
+	}
+	v.roots.Add(root, struct{}{})
+	return true
 }

@@ -8,7 +8,9 @@ import (
 	"math/big"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 )
 
 // refusedWitness is a valid body with a witness that does not prove it.
@@ -172,6 +174,35 @@ func TestVerifierIsBounded(t *testing.T) {
 	if n := verifier.roots.Len(); n != 2 {
 		t.Errorf("%d roots remembered, want 2", n)
 	}
+}
+
+// TestRootsAreCheckedOnce: events of one batch that are verified at the same time
+// cost one signature check.
+func TestRootsAreCheckedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		verifier := NewVerifier(4)
+		var checks atomic.Int64
+		goOn := make(chan struct{})
+		verifier.check = func(key ed25519.PublicKey, message, signature []byte) bool {
+			checks.Add(1)
+			<-goOn
+			return ed25519.Verify(key, message, signature)
+		}
+		var wg sync.WaitGroup
+		for _, e := range slices.Concat(signedBatch(t, 16), signedBatch(t, 5)) {
+			wg.Go(func() {
+				if err := verifier.Verify(e); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait() // until all have come as far as they can
+		close(goOn)
+		wg.Wait()
+		if n := checks.Load(); n != 2 {
+			t.Errorf("%d signature checks of two batches", n)
+		}
+	})
 }
 
 // TestVerifierIsConcurrent is for the race detector.

@@ -48,7 +48,10 @@ DIR is created if it is not there. Once the node answers, DIR/api.addr has the
 address of its API and DIR/p2p.addrs, which comes last, the multiaddresses that
 peers can dial, one a line. Both go when the node stops.`,
 		Args: cobra.NoArgs,
-		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, _ []string) error {
+		RunE: a.verb(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
+			if f.Archive && cmd.Flags().Changed("replicate") && f.replicate == "joined" {
+				return usagef("--archive keeps all topics, and --replicate joined does not")
+			}
 			return a.runNode(ctx, f)
 		}),
 	}

@@ -127,7 +127,7 @@ type simRow struct {
 	Converged       float64  `json:"converged_seconds"` // after the last fault or append
 	BytesPerEvent   float64  `json:"bytes_per_event"`   // that all nodes together sent; 0 from processes, which are not looked into
 	PacketsPerEvent float64  `json:"packets_per_event"` // 0 but on the simulated network, which alone sees them
-	Redundant       float64  `json:"redundant"`         // events that came by sync to nodes that had them, by those needed
+	Redundant       float64  `json:"redundant"`         // events that came by sync to nodes that had them, by those needed; 0 from processes too
 	Peaks           simPeaks `json:"peaks"`
 	Held            bool     `json:"held"`  // everything that should
 	Wrong           []string `json:"wrong"` // what did not
@@ -153,10 +153,19 @@ var simTable = table[simRow]{
 	{"SECONDS TO EQUAL", 0, func(r *simRow) string { return strconv.FormatFloat(r.Converged, 'f', 3, 64) }},
 	{"BYTES/EVENT", 0, func(r *simRow) string { return seen(r.BytesPerEvent, 0) }},
 	{"PACKETS/EVENT", 0, func(r *simRow) string { return seen(r.PacketsPerEvent, 1) }},
-	{"REDUNDANT", 0, func(r *simRow) string { return strconv.FormatFloat(100*r.Redundant, 'f', 1, 64) + "%" }},
+	{"REDUNDANT", 0, func(r *simRow) string {
+		if !r.inside() {
+			return "-"
+		}
+		return strconv.FormatFloat(100*r.Redundant, 'f', 1, 64) + "%"
+	}},
 	{"LOST", 0, func(r *simRow) string { return strconv.Itoa(r.Lost) }},
 	{"HELD", 0, func(r *simRow) string { return yesNo(r.Held) }},
 }
+
+// inside reports whether the nodes ran in this process, where they can be looked
+// into: else their transfer and peaks are not known.
+func (r *simRow) inside() bool { return r.Network != e2e.Processes.String() }
 
 // seen is a figure that not every network sees.
 func seen(f float64, digits int) string {

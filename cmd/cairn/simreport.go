@@ -86,8 +86,10 @@ func writeReport(name string, r *e2e.Result) error {
 	for _, c := range simTable {
 		report.Table = append(report.Table, cell{c.name, c.cell(&row)})
 	}
-	for _, p := range r.List() {
-		report.Table = append(report.Table, cell{"PEAK", p.String()})
+	if row.inside() {
+		for _, p := range r.List() {
+			report.Table = append(report.Table, cell{"PEAK", p.String()})
+		}
 	}
 	if err := simReportPage.Execute(&page, report); err != nil {
 		return fmt.Errorf("write report: %w", err)

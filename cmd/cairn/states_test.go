@@ -2,20 +2,26 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"iter"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"google.golang.org/protobuf/encoding/protodelim"
 
+	"github.com/cairn-p2p/cairn/broadcaster"
+	"github.com/cairn-p2p/cairn/broadcaster/gossip"
 	"github.com/cairn-p2p/cairn/crdt"
 	"github.com/cairn-p2p/cairn/node"
 	"github.com/cairn-p2p/cairn/syncer"
@@ -236,12 +242,93 @@ func (l *liar) Log(topic types.TopicID, after types.Cursor) iter.Seq2[types.Entr
 	}
 }
 
+// crier is a peer that takes part in gossip alone: it says what a test wants, and
+// holds and serves nothing.
+type crier struct {
+	*gossip.Broadcaster
+	key  ed25519.PrivateKey
+	addr string
+}
+
+// deaf is what a crier makes of others' messages.
+type deaf struct{}
+
+func (deaf) Genesis(types.TopicID) (*types.Genesis, bool)      { return nil, false }
+func (deaf) Known(_ types.TopicID, cids []cid.Cid) []bool      { return make([]bool, len(cids)) }
+func (deaf) Wants(*types.Genesis) bool                         { return false }
+func (deaf) Receive(broadcaster.Message)                       {}
+func believe(_ context.Context, events []*types.Event) []error { return make([]error, len(events)) }
+
+func newCrier(t *testing.T) crier {
+	t.Helper()
+	l := syncertest.NewLocal(t.Name() + " crier")
+	h := newHost(t, l)
+	b, err := gossip.Open(t.Context(), gossip.Config{
+		Host: h, Key: l.Key, Network: node.DefaultNetwork, Start: 1, Local: deaf{}, Verify: believe,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := make(chan error, 1)
+	go func() { ran <- b.Run(context.Background()) }()
+	t.Cleanup(func() {
+		if err := errors.Join(b.Close(), <-ran); err != nil {
+			t.Error(err)
+		}
+	})
+	return crier{b, l.Key, addrOf(h)}
+}
+
+// event makes an event of a topic and what announces it.
+func (c crier) event(t *testing.T, name string, seq uint64, links ...cid.Cid) types.Announcement {
+	t.Helper()
+	g, err := types.NewOpen(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := types.NewEvent(types.Body{Topic: g.ID(), Publisher: types.PublisherOf(c.key), Seq: seq, Links: links, Height: seq})
+	if err != nil {
+		t.Fatal(err)
+	}
+	types.SignEvents(c.key, []*types.Event{e})
+	return types.Announcement{
+		Genesis: g, Events: []*types.Event{e}, Heads: []cid.Cid{e.CID},
+		HeadsHash: crdt.HeadsHash([]types.Head{{CID: e.CID, Height: seq}}),
+	}
+}
+
+// cry announces a again and again, since what comes before the mesh stands is
+// lost, until heard returns true, which must end with its context.
+func (c crier) cry(t *testing.T, a types.Announcement, heard func(context.Context) bool) {
+	t.Helper()
+	patient, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for patient.Err() == nil {
+		c.Broadcast(a)
+		ctx, cancel := context.WithTimeout(patient, 100*time.Millisecond)
+		ok := heard(ctx)
+		cancel()
+		if ok {
+			return
+		}
+	}
+	t.Fatal("nobody heard what was announced")
+}
+
+// pending is whether a topic has an event whose links it lacks.
+func pending(topic *node.Topic) func(context.Context) bool {
+	return func(ctx context.Context) bool {
+		_, err := topic.Wait(ctx, func(s node.Status) bool { return s.Pending > 0 })
+		return err == nil
+	}
+}
+
 // absent is an event that nobody has.
 var absent = types.CIDOf(types.Hash{1})
 
 // TestStates leads topics into every state and shows that the library, the API
 // and the command line say so, with the reason and whom it is about. What needs
-// a fault inside the node is tested there.
+// a fault inside the node, or passes before anybody can ask, is tested there.
 func TestStates(t *testing.T) {
 	quick := node.Config{DHT: node.DHTOff}
 	for name, test := range map[string]func(t *testing.T){
@@ -249,6 +336,25 @@ func TestStates(t *testing.T) {
 			n := open(t, quick)
 			await(t, n.join(t, "t"), node.Alone, "none of 0 connected peers has the topic")
 			n.status(t, "t", node.Alone, "none of 0 connected peers has the topic")
+		},
+		"alone after a climb": func(t *testing.T) {
+			n := open(t, node.Config{})
+			const reason = "none of 0 connected peers has the topic; tried connected peers, providers, flood and archives"
+			await(t, n.join(t, "t"), node.Alone, reason)
+			s, table := n.status(t, "t", node.Alone, reason)
+			if len(s.Rungs) != 4 || s.Climbed == nil || !strings.Contains(table, "\nTRIED IN VAIN  ") {
+				t.Errorf("rungs %+v at %v in\n%s", s.Rungs, s.Climbed, table)
+			}
+		},
+		"alone with an old copy of itself": func(t *testing.T) {
+			n := open(t, node.Config{DHT: node.DHTOff, Restored: true})
+			reason := "appends are refused: " + types.ErrRolledBack.Error()
+			await(t, n.join(t, "t"), node.Alone, reason)
+			n.status(t, "t", node.Alone, reason)
+			n.status(t, "t", node.Alone, "; none of 0 connected peers has the topic")
+			if code, text := n.fails(t, "pub", "t", "x"); code != exitFailed || !strings.Contains(text, types.ErrRolledBack.Error()) {
+				t.Errorf("pub exits %d: %s", code, text)
+			}
 		},
 		"alone beside a paused replica": func(t *testing.T) {
 			n, l := open(t, quick), newLiar(t, "t", mask{claim: true, paused: true})
@@ -324,6 +430,41 @@ func TestStates(t *testing.T) {
 				t.Errorf("want the offender in\n%s", table)
 			}
 		},
+		"behind for links": func(t *testing.T) {
+			n, honest, c := open(t, quick), open(t, quick), newCrier(t)
+			topic := n.join(t, "t")
+			honest.join(t, "t")
+			n.connect(t, honest.p2p)
+			await(t, topic, node.Synced, "")
+			n.connect(t, c.addr)
+			c.cry(t, c.event(t, "t", 2, absent), pending(topic))
+			const reason = "1 event waits for links that are not here yet"
+			await(t, topic, node.Behind, reason)
+			s, table := n.status(t, "t", node.Behind, reason)
+			if s.Pending != 1 || len(s.Missing) != 1 || s.Missing[0].CID != absent.String() || s.Missing[0].Since == nil || !strings.Contains(table, "\nMISSING (1)\n") {
+				t.Errorf("pending %d, missing %+v in\n%s", s.Pending, s.Missing, table)
+			}
+		},
+		"behind, then stalled, by gossip": func(t *testing.T) {
+			// The liar has nothing of the topic, and holds up the flood with that.
+			n, l, c := open(t, node.Config{}), newLiar(t, "another", mask{}), newCrier(t)
+			topic := n.join(t, "t")
+			n.connect(t, addrOf(l.host))
+			await(t, topic, node.Alone, "none of 1 connected peer has the topic")
+			n.connect(t, c.addr)
+			l.wear(mask{mute: make(chan struct{})})
+			c.cry(t, c.event(t, "t", 2, absent), pending(topic))
+			reason := "gossip shows events that are not here, looking for replicas"
+			await(t, topic, node.Behind, reason)
+			n.status(t, "t", node.Behind, reason)
+			l.wear(mask{})
+			reason = "gossip shows events that nobody gave; tried connected peers, providers, flood and archives"
+			await(t, topic, node.Stalled, reason)
+			s, table := n.status(t, "t", node.Stalled, reason)
+			if len(s.Rungs) != 4 || s.Climbed == nil || !strings.Contains(table, "\nconnected peers: 0 of 1 have the topic\n") {
+				t.Errorf("rungs %+v at %v in\n%s", s.Rungs, s.Climbed, table)
+			}
+		},
 		"stalled by a claim": func(t *testing.T) {
 			n, l := open(t, node.Config{}), newLiar(t, "t", mask{claim: true})
 			topic := n.join(t, "t")
@@ -369,6 +510,24 @@ func TestStates(t *testing.T) {
 			}
 			n = open(t, node.Config{Dir: dir, DHT: node.DHTOff, MinFree: 1 << 60})
 			n.status(t, "full", node.Paused, types.ErrDiskFull.Error())
+		},
+		"paused by a quota": func(t *testing.T) {
+			cfg := node.Config{Dir: t.TempDir(), DHT: node.DHTOff, MinFree: -1, Replicate: node.All}
+			n, c := open(t, cfg), newCrier(t)
+			n.connect(t, c.addr)
+			c.cry(t, c.event(t, "strange", 1), func(ctx context.Context) bool {
+				if _, err := n.node.Find("strange"); err == nil {
+					return true
+				}
+				<-ctx.Done()
+				return false
+			})
+			if err := n.node.Close(); err != nil {
+				t.Fatal(err)
+			}
+			cfg.Strangers.Bytes = 1
+			n = open(t, cfg)
+			n.status(t, "strange", node.Paused, "the space for topics that nobody here joined is used up")
 		},
 		"unsupported": func(t *testing.T) {
 			n, h := open(t, quick), newHost(t, syncertest.NewLocal(t.Name()))

@@ -21,7 +21,7 @@ func (b *bench) converges() error {
 		{10, 16, 0},
 	} {
 		events := b.scaled(10_000)
-		name := fmt.Sprintf("converge, %d nodes, %d writers each", test.nodes, test.writers)
+		name := fmt.Sprintf("converge, %d nodes, %s each", test.nodes, count(test.writers, "writer"))
 		r, err := b.row(name, func(ctx context.Context, r *row) error {
 			return b.converge(ctx, r, test.nodes, test.writers, events)
 		})

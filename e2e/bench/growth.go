@@ -80,11 +80,12 @@ func (b *bench) grow(s series) error {
 }
 
 func (b *bench) measureOne(s series, n int) (*row, error) {
+	n = b.scaled(n)
 	name := fmt.Sprintf("growth, "+s.name, n)
 	if !b.selected.MatchString(name) {
 		return nil, nil
 	}
-	return s.measure(name, b.scaled(n))
+	return s.measure(name, n)
 }
 
 // grewFrom sets the goal of a row beside the one of a tenth of its size.

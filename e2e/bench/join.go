@@ -32,7 +32,7 @@ func (b *bench) joins() error {
 		{100_000, 1, "single", 3200 * time.Millisecond},
 	} {
 		events := b.scaled(test.events)
-		name := fmt.Sprintf("join, %d events, %s witnesses", test.events, test.witness)
+		name := fmt.Sprintf("join, %d events, %s witnesses", events, test.witness)
 		if !b.selected.MatchString(name) {
 			continue
 		}

@@ -15,7 +15,7 @@ func (b *bench) limits() error {
 	for _, nodes := range []int{3, 5, 10} {
 		probes = append(probes, gossips(nodes, aMessage), gossips(nodes, aFullMessage))
 	}
-	for _, p := range append(probes, b.exchange()) {
+	for _, p := range append(probes, b.exchange(50), b.exchange(99)) {
 		_, err := b.row("limit: "+p.name, func(ctx context.Context, r *row) error {
 			rate, err := p.measure(ctx)
 			if err != nil {

@@ -18,6 +18,15 @@ import (
 // rowTimeout bounds one run of one row: several times what the slowest takes.
 const rowTimeout = 4 * time.Minute
 
+// suiteTimeout bounds a suite, so that whoever runs it knows how long to wait at
+// most. Those in unbounded have none: their rows are as large as asked for.
+const suiteTimeout = 8 * time.Minute
+
+var unbounded = map[string]bool{"growth": true}
+
+// errSuiteTimeout is why a suite ended early.
+var errSuiteTimeout = fmt.Errorf("not done in %v: only the rows above were measured; -select some, or fewer -runs", suiteTimeout)
+
 // suites are the subcommands.
 var suites = map[string]func(*bench) error{
 	"append":   (*bench).appends,
@@ -45,7 +54,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	b := &bench{ctx: ctx, progress: os.Stderr}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.IntVar(&b.runs, "runs", 3, "run each row `N` times and print the best")
-	flags.Float64Var(&b.scale, "scale", 1, "multiply the numbers of events, for a quick look")
+	flags.Float64Var(&b.scale, "scale", 1, "multiply the numbers of events, for a quick look without goals")
 	selected := flags.String("select", "", "only rows whose name matches `REGEXP`")
 	profiles := flags.String("profile", "", "write cpu, block and mutex profiles of the measured work into `DIR`")
 	if err := flags.Parse(args); err != nil {
@@ -67,8 +76,32 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 			return err
 		}
 	}
-	suiteErr := suite(b) // the rows that were measured are shown in any case
-	return errors.Join(suiteErr, printTable(out, b.rows))
+	defer b.bound(flags.Arg(0))()
+	return b.print(out, suite(b))
+}
+
+// bound gives a suite its time.
+func (b *bench) bound(suite string) (cancel context.CancelFunc) {
+	if unbounded[suite] {
+		return func() {}
+	}
+	b.ctx, cancel = context.WithTimeoutCause(b.ctx, suiteTimeout, errSuiteTimeout)
+	return cancel
+}
+
+// print prints the rows that a suite measured until it ended with err, and returns
+// that, with what ended it. The goals are for what has its full size.
+func (b *bench) print(out io.Writer, err error) error {
+	if cause := context.Cause(b.ctx); err != nil && errors.Is(cause, errSuiteTimeout) {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
+	if b.scale != 1 {
+		for i := range b.rows {
+			r := &b.rows[i]
+			r.goal, r.notes = "", append(r.notes, fmt.Sprintf("at -scale %g", b.scale))
+		}
+	}
+	return errors.Join(err, printTable(out, b.rows))
 }
 
 // bench is what the suites share.
@@ -86,15 +119,29 @@ type bench struct {
 // scaled returns n events times the scale, at least few.
 func (b *bench) scaled(n int) int { return max(64, int(float64(n)*b.scale)) }
 
+// scaledTime returns d times the scale, but never more than d.
+func (b *bench) scaledTime(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * min(1, b.scale))
+}
+
 // row runs a row as often as was asked and keeps the fastest. It reports
 // whether the row was selected.
 func (b *bench) row(name string, measure func(context.Context, *row) error) (*row, error) {
+	return b.rowOf(name, b.runs, measure)
+}
+
+// rowOnce is row for what takes its time, and as long in each run.
+func (b *bench) rowOnce(name string, measure func(context.Context, *row) error) (*row, error) {
+	return b.rowOf(name, 1, measure)
+}
+
+func (b *bench) rowOf(name string, runs int, measure func(context.Context, *row) error) (*row, error) {
 	if !b.selected.MatchString(name) {
 		return nil, nil
 	}
 	var best *row
-	for i := range b.runs {
-		fmt.Fprintf(b.progress, "%s: run %d of %d\n", name, i+1, b.runs)
+	for i := range runs {
+		fmt.Fprintf(b.progress, "%s: run %d of %d\n", name, i+1, runs)
 		ctx, cancel := context.WithTimeout(b.ctx, rowTimeout)
 		r := row{name: name}
 		err := measure(ctx, &r)
@@ -102,7 +149,7 @@ func (b *bench) row(name string, measure func(context.Context, *row) error) (*ro
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		if best == nil || r.took < best.took {
+		if best == nil || r.time() < best.time() {
 			best = &r
 		}
 	}

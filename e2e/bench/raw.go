@@ -70,7 +70,7 @@ func (b *bench) fsyncs() probe {
 	}}
 }
 
-// fsyncTimes returns how long each append with its fsync took.
+// fsyncTimes returns how long each append with its fsync took, of at least two.
 func (b *bench) fsyncTimes() (took []time.Duration, err error) {
 	f, err := os.CreateTemp(b.dir, "fsync-")
 	if err != nil {
@@ -79,7 +79,7 @@ func (b *bench) fsyncTimes() (took []time.Duration, err error) {
 	defer os.Remove(f.Name()) //nolint:errcheck // all of b.dir goes away
 	defer f.Close()           //nolint:errcheck // it is thrown away
 	buf := make([]byte, eventSize)
-	for start := time.Now(); time.Since(start) < probeTime; {
+	for start := time.Now(); time.Since(start) < probeTime || len(took) < 2; {
 		before := time.Now()
 		if _, err := f.Write(buf); err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -12,10 +13,13 @@ import (
 type row struct {
 	name   string
 	events int           // done in took
-	took   time.Duration // the shorter, the better
-	cpu    time.Duration // user and system time of the whole process meanwhile
-	rss    int64         // its peak resident memory meanwhile, bytes
-	live   int64         // the most of its heap that a collection found in use meanwhile, bytes
+	took   time.Duration // the shorter, the better, unless latency is measured
+	// what one event takes, from end to end, where the events come at a pace of
+	// their own: goals and limits are about this then
+	latency time.Duration
+	cpu     time.Duration // user and system time of the whole process meanwhile
+	rss     int64         // its peak resident memory meanwhile, bytes
+	live    int64         // the most of its heap that a collection found in use meanwhile, bytes
 
 	wire float64 // bytes on the wire for each event that crossed it
 	body float64 // bytes of an event's body
@@ -42,9 +46,21 @@ const wireOverhead = 65
 
 func (r *row) rate() float64 { return float64(r.events) / r.took.Seconds() }
 
+// time is what is compared: the latency where that is measured, else how long
+// all took.
+func (r *row) time() time.Duration { return cmp.Or(r.latency, r.took) }
+
+// pace is what is set beside the limits, in events a second.
+func (r *row) pace() float64 {
+	if r.latency > 0 {
+		return 1 / r.latency.Seconds()
+	}
+	return r.rate()
+}
+
 // atMost sets a goal for the time.
 func (r *row) atMost(d time.Duration) {
-	r.goal, r.met = fmt.Sprintf("≤ %v", d), r.took <= d
+	r.goal, r.met = fmt.Sprintf("≤ %v", d), r.time() <= d
 }
 
 // atLeast sets a goal for the rate.
@@ -59,12 +75,12 @@ var columns = []string{
 func (r *row) cells() []string {
 	return []string{
 		r.name,
-		short(r.took),
-		thousands(r.rate()),
+		short(r.time()),
+		r.rateText(),
 		number(r.wire, "%.0f"),
 		number(r.wire/(r.body+wireOverhead), "%.2f"),
 		number(r.disk, "%.0f"),
-		number(float64(r.written)/float64(max(1, r.events)), "%.0f"),
+		number(r.perEvent(r.written), "%.0f"),
 		number(float64(r.heads), "%.0f"),
 		number(r.cpu.Seconds(), "%.2f"),
 		number(float64(r.rss)/(1<<20), "%.0f"),
@@ -74,10 +90,25 @@ func (r *row) cells() []string {
 	}
 }
 
+// perEvent is a part of bytes; 0 for a row without events.
+func (r *row) perEvent(bytes int64) float64 {
+	if r.events == 0 {
+		return 0
+	}
+	return float64(bytes) / float64(r.events)
+}
+
+func (r *row) rateText() string {
+	if r.events == 0 {
+		return ""
+	}
+	return thousands(r.rate())
+}
+
 func (r *row) beside() string {
 	var all []string
 	for _, l := range r.limits {
-		all = append(all, fmt.Sprintf("%.2f × %s (%s/s)", r.rate()/l.value, l.name, thousands(l.value)))
+		all = append(all, fmt.Sprintf("%.2f × %s (%s/s)", r.pace()/l.value, l.name, thousands(l.value)))
 	}
 	return strings.Join(append(all, r.notes...), ", ")
 }
@@ -117,6 +148,14 @@ func number(v float64, format string) string {
 		return ""
 	}
 	return fmt.Sprintf(format, v)
+}
+
+// count says how many things of a kind there are.
+func count(n int, kind string) string {
+	if n == 1 {
+		return "1 " + kind
+	}
+	return fmt.Sprintf("%d %ss", n, kind)
 }
 
 // short prints a duration with three digits.

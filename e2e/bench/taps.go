@@ -23,7 +23,13 @@ type taps struct {
 	running sync.WaitGroup
 }
 
-func (t *taps) bytes() int64 { return t.count.Load() }
+// bytes is what passed so far; 0 for nil taps.
+func (t *taps) bytes() int64 {
+	if t == nil {
+		return 0
+	}
+	return t.count.Load()
+}
 
 // via returns an address that leads to addr, a loopback TCP multiaddress with
 // a peer id, through a new tap.

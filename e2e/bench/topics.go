@@ -22,17 +22,25 @@ import (
 
 const (
 	dormantTopics = 100_000
+	// usedTopics are used in the row about what that leaves behind: each costs
+	// some fsyncs.
+	usedTopics = 10_000
 	// dormantGoal is what a dormant topic may take of the heap, in bytes.
 	dormantGoal = 600
 	startGoal   = 500 * time.Millisecond
-	// changeBytes is what finding one change may cost a node on the wire.
+	// changeBytes is what finding one change may cost on the wire, both ways.
 	changeBytes = 25 << 10
 )
 
 // topics measures nodes with many topics in which nothing happens: how long
 // they take to start, what each topic costs while nothing happens, and how one
 // change is found.
-func (b *bench) topics() error { return b.topicsOf(dormantTopics) }
+func (b *bench) topics() error {
+	if err := b.topicsOf(dormantTopics); err != nil {
+		return err
+	}
+	return b.restRow()
+}
 
 func (b *bench) topicsOf(n int) error {
 	n = b.scaled(n)
@@ -65,7 +73,10 @@ func (b *bench) topicsOf(n int) error {
 			return err
 		}
 	}
-	return b.changeRow(dirs, geneses)
+	if err := b.changeRow(dirs, geneses); err != nil {
+		return err
+	}
+	return b.unloadedRow(dirs, geneses[:min(len(geneses), b.scaled(usedTopics))])
 }
 
 // selectsTopics reports whether a row about n topics is selected.
@@ -358,10 +369,108 @@ func (b *bench) changeRow(dirs []string, geneses []*types.Genesis) error {
 			fmt.Sprintf("%.0f B of sync both ways, the event included", bytes),
 			fmt.Sprintf("%.0f B of heap a topic for the peer that has all of them too", peer),
 		}
-		r.goal, r.met = fmt.Sprintf("≤ %d KB a node", changeBytes>>10), bytes <= 2*changeBytes
+		r.goal, r.met = fmt.Sprintf("≤ %d KB", changeBytes>>10), bytes <= changeBytes
 		return nil
 	})
 	return err
+}
+
+// unloadSoon is how long the unloaded row lets topics stay in memory.
+const unloadSoon = 2 * time.Second
+
+// unloadedRow measures what topics that were used leave behind, beside what
+// they took as dormant ones: each took one event from a peer that has gone since,
+// and was unloaded.
+func (b *bench) unloadedRow(dirs []string, geneses []*types.Genesis) error {
+	_, err := b.row(fmt.Sprintf("used, then unloaded, %d topics", len(geneses)), func(ctx context.Context, r *row) error {
+		dormant, err := restingNode(ctx, dirs[1], node.DHTOff)
+		if err != nil {
+			return err
+		}
+		used, err := b.usedNode(ctx, r, dirs, geneses)
+		if err != nil {
+			return err
+		}
+		r.compareRest(dormant, used, len(geneses))
+		r.goal = "" // what is bounded for the node is in it: the caches of gossip, libp2p and syncer
+		return nil
+	})
+	return err
+}
+
+// usedNode opens a node whose topics are all used, and reports what it holds
+// once they are unloaded. The row's time is what it took until all were equal.
+func (b *bench) usedNode(ctx context.Context, r *row, dirs []string, geneses []*types.Genesis) (found rest, err error) {
+	was := runtime.MemProfileRate
+	runtime.MemProfileRate = profileRate
+	defer func() { runtime.MemProfileRate = was }()
+	cfg := topicConfig(dirs[1], node.DHTOff)
+	cfg.UnloadAfter = unloadSoon
+	n, err := node.Open(ctx, cfg)
+	if err != nil {
+		return rest{}, err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	r.events = len(geneses)
+	begin := time.Now()
+	if err := useTopics(ctx, n, dirs[0], geneses); err != nil {
+		return rest{}, err
+	}
+	r.took = time.Since(begin)
+	select {
+	case <-time.After(unloadSoon + settleTime):
+	case <-ctx.Done():
+	}
+	return heap(), ctx.Err()
+}
+
+// useTopics gives n a new event in every topic, from another node with data in
+// dir.
+func useTopics(ctx context.Context, n *node.Node, dir string, geneses []*types.Genesis) (err error) {
+	other, err := node.Open(ctx, topicConfig(dir, node.DHTOff))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, other.Close()) }()
+	if err := n.Connect(ctx, other.Addrs()[0]); err != nil {
+		return err
+	}
+	group, appending := errgroup.WithContext(ctx)
+	for w := range fillWriters {
+		group.Go(func() error {
+			for i := w; i < len(geneses); i += fillWriters {
+				t, err := other.Topic(appending, geneses[i].Name)
+				if err != nil {
+					return err
+				}
+				if _, err := t.Append(appending, payload(2, w, i)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, g := range geneses {
+		t, err := other.Topic(ctx, g.Name)
+		if err != nil {
+			return err
+		}
+		end, err := t.End()
+		if err != nil {
+			return err
+		}
+		mine, err := n.Topic(ctx, g.Name)
+		if err != nil {
+			return err
+		}
+		if _, err := mine.Wait(ctx, func(s node.Status) bool { return s.Events >= end.Number }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func heapAlloc() int64 {

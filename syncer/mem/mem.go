@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/cairn-p2p/cairn/syncer"
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -227,7 +229,21 @@ func (s *Syncer) pull(ctx context.Context, topic types.TopicID, p *Syncer) error
 	return s.integrate(ctx, topic, p.id, batch)
 }
 
+// integrate integrates those of a batch that are missing.
 func (s *Syncer) integrate(ctx context.Context, topic types.TopicID, from types.PeerID, batch []*types.Event) error {
+	cids := make([]cid.Cid, 0, len(batch))
+	for _, e := range batch {
+		cids = append(cids, e.CID)
+	}
+	missing, err := s.local.Missing(topic, cids)
+	if err != nil {
+		return fmt.Errorf("look for events: %w", err)
+	}
+	wanted := make(map[cid.Cid]bool, len(missing))
+	for _, c := range missing {
+		wanted[c] = true
+	}
+	batch = slices.DeleteFunc(batch, func(e *types.Event) bool { return !wanted[e.CID] })
 	for i, err := range s.local.Verify(ctx, batch) {
 		if err != nil {
 			return fmt.Errorf("verify event %s: %w", batch[i].CID, err)

@@ -30,8 +30,10 @@ type Local struct {
 	meta     map[string][]byte
 	changed  chan struct{} // closed at the next change of any topic
 	watcher  func(topic types.TopicID, heads types.Hash, backfilled bool)
-	fault    error // of every Integrate
+	fault    error           // of every Integrate
+	gate     <-chan struct{} // every Integrate receives from it first; nil: none does
 	verified int
+	asked    int // calls of Heads
 }
 
 // replica is one topic: its delivery log and what follows from it.
@@ -109,6 +111,13 @@ func (l *Local) Fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fault = err
+}
+
+// Slow makes every Integrate receive from gate first.
+func (l *Local) Slow(gate <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gate = gate
 }
 
 // Pause makes the Local say that it takes nothing new in a topic.
@@ -234,6 +243,13 @@ func (l *Local) Verified() int {
 	return l.verified
 }
 
+// HeadsRead is how often Heads was called.
+func (l *Local) HeadsRead() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asked
+}
+
 // LogID names the Local's logs.
 func (l *Local) LogID() types.LogID {
 	l.mu.Lock()
@@ -245,6 +261,7 @@ func (l *Local) LogID() types.LogID {
 func (l *Local) Heads(topic types.TopicID) (syncer.Heads, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.asked++
 	r := l.topics[topic]
 	if r == nil {
 		return syncer.Heads{}, types.ErrNotFound
@@ -351,8 +368,14 @@ func (l *Local) Verify(ctx context.Context, events []*types.Event) []error {
 // Integrate integrates events.
 func (l *Local) Integrate(ctx context.Context, topic types.TopicID, _ types.PeerID, events []*types.Event) error {
 	l.mu.Lock()
-	fault := l.fault
+	fault, gate := l.fault, l.gate
 	l.mu.Unlock()
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+		}
+	}
 	if err := errors.Join(ctx.Err(), fault); err != nil {
 		return err
 	}

@@ -166,6 +166,7 @@ func Run(t *testing.T, build func(*testing.T, []*Local) Network) {
 	t.Run("HealedPartition", func(t *testing.T) { healedPartition(cluster(t, 2)) })
 	t.Run("Chain", func(t *testing.T) { chain(cluster(t, 4)) })
 	t.Run("JoinLate", func(t *testing.T) { joinLate(NewCluster(t, 3, build)) })
+	t.Run("ResumedPull", func(t *testing.T) { resumedPull(cluster(t, 2)) })
 	t.Run("Sync", func(t *testing.T) { hinted(cluster(t, 2)) })
 	t.Run("RandomDAG", func(t *testing.T) { randomDAG(cluster(t, 3)) })
 	t.Run("Status", func(t *testing.T) { status(cluster(t, 2)) })
@@ -210,6 +211,26 @@ func joinLate(c *Cluster) {
 	c.AwaitEqual(0, 1)
 	c.Join(2)
 	c.AwaitEqual(0, 2)
+}
+
+// resumedPull guards against the eighth defect of the peers: an interruption in
+// the middle of a transfer, after which it starts over or is never completed.
+func resumedPull(c *Cluster) {
+	const events, enough, underWay = 12_000, 3_000, 5 * 1000
+	c.Locals[0].Append(c.Topic, events, 16)
+	changed := c.Locals[1].Changed()
+	c.Connect(0, 1)
+	for c.Events(1) < enough {
+		<-changed
+		changed = c.Locals[1].Changed()
+	}
+	c.Disconnect(0, 1)
+	c.Locals[0].Append(c.Topic, 10, 16)
+	c.Connect(0, 1)
+	c.AwaitEqual(0, 1)
+	if n := c.Locals[1].Verified(); n > events+10+underWay {
+		c.T.Errorf("%d events verified to get %d, of which at most %d were under way at the interruption", n, events+10, underWay)
+	}
 }
 
 func hinted(c *Cluster) {

@@ -63,6 +63,7 @@ type Report struct {
 
 	Sent, Lost, Repeated int // messages
 	Syncs, SyncsFinished int // of the random schedule
+	Resumed              int // pulls that went on from a position of before a restart
 	Crashes              int
 	FailedCommits        int // of which Persisted did persist
 	Persisted            int

@@ -25,15 +25,18 @@ type replica struct {
 	restored bool // its disk was once replaced by an old copy
 	synced   bool // since then it has finished a sync
 
+	saved map[int]int // durable positions in other replicas' logs: those reached, or earlier ones
+
 	// The rest is lost in a crash.
 	heard   map[cid.Cid]bool // events forwarded or published: not again
 	asked   types.PeerID     // who to sync with first: the sender
 	session *session         // the sync that is under way
 	pulled  map[int]int      // position reached in another replica's log
+	resumes map[int]bool     // those of them that are from before the restart
 }
 
 func (w *world) newReplica(id int, limits clock.Limits) *replica {
-	r := &replica{id: id, self: publisher(id), limits: limits, disk: newDisk(w.topic)}
+	r := &replica{id: id, self: publisher(id), limits: limits, disk: newDisk(w.topic), saved: map[int]int{}}
 	if w.rng.IntN(2) == 0 {
 		r.disk.foreign = w.foreign.CID
 	}
@@ -49,7 +52,10 @@ func (r *replica) load() {
 	r.life++
 	r.heard = map[cid.Cid]bool{}
 	r.session = nil
-	r.pulled = map[int]int{}
+	r.pulled, r.resumes = map[int]int{}, map[int]bool{}
+	for id, at := range r.saved {
+		r.pulled[id], r.resumes[id] = at, true
+	}
 }
 
 // receive gives events to the clock, and takes the effects now or later.

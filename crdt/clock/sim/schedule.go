@@ -152,9 +152,11 @@ func (w *world) restore() error {
 	}
 	w.tracef("r%d is restored: %d of %d events", r.id, len(old.log), len(r.disk.log))
 	r.disk, r.restored, r.synced = old, true, false
+	clear(r.saved) // the copy has older ones, or none
 	r.load()
-	for _, other := range w.replicas {
-		delete(other.pulled, r.id) // the log id has changed
+	for _, other := range w.replicas { // the log id has changed
+		delete(other.pulled, r.id)
+		delete(other.saved, r.id)
 	}
 	w.acked = slices.DeleteFunc(w.acked, func(e *types.Event) bool {
 		return !slices.ContainsFunc(w.replicas, func(r *replica) bool { return r.disk.has(e.CID) })

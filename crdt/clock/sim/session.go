@@ -75,6 +75,10 @@ func (w *world) heads(s *session, heads []types.Head) error {
 		return w.finish(s)
 	case !s.byCID:
 		s.at = s.client.pulled[s.server.id]
+		if s.client.resumes[s.server.id] && s.at < s.end {
+			w.report.Resumed++
+		}
+		delete(s.client.resumes, s.server.id)
 		return w.pull(s)
 	}
 	w.ask(s, "request for CIDs", func() error {
@@ -131,6 +135,9 @@ func (w *world) pulled(s *session, events []*types.Event, next int) error {
 	s.at = next
 	if !s.byCID {
 		s.client.pulled[s.server.id] = next
+		if w.rng.IntN(2) == 0 { // now and then, as it costs an fsync
+			s.client.saved[s.server.id] = next
+		}
 	}
 	return w.pull(s)
 }

@@ -1,0 +1,176 @@
+package syncer_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cairn-p2p/cairn/syncer"
+	"github.com/cairn-p2p/cairn/syncer/pb"
+	"github.com/cairn-p2p/cairn/syncer/syncertest"
+	"github.com/cairn-p2p/cairn/types"
+)
+
+// uplink is what a node can send to all others together.
+type uplink struct {
+	rate int // bytes a second; 0: nothing is slow
+
+	mu   sync.Mutex
+	free time.Time // when the last byte so far will be through
+}
+
+// pass waits until n more bytes are through.
+func (u *uplink) pass(n int) {
+	if u.rate == 0 {
+		return
+	}
+	u.mu.Lock()
+	now := time.Now()
+	if u.free.Before(now) {
+		u.free = now
+	}
+	u.free = u.free.Add(time.Duration(n) * time.Second / time.Duration(u.rate))
+	wait := u.free.Sub(now)
+	u.mu.Unlock()
+	time.Sleep(wait)
+}
+
+// behind is a client's stream to a node behind an uplink.
+type behind struct {
+	syncer.Stream
+	uplink *uplink
+}
+
+func (s behind) Read(b []byte) (int, error) {
+	n, err := s.Stream.Read(b[:min(len(b), 8<<10)])
+	s.uplink.pass(n)
+	return n, err
+}
+
+// joining is a fresh node that fetches a topic from servers behind uplinks.
+type joining struct {
+	*syncertest.Cluster // 0 is the fresh node, the others serve
+	net                 *pipes
+}
+
+// newJoining makes a server of each rate, all of which have the same events in
+// the same order.
+func newJoining(t *testing.T, events int, rates ...int) *joining {
+	c, net := cluster(t, 1+len(rates))
+	j := &joining{Cluster: c, net: net}
+	all := c.Locals[1].Append(c.Topic, events, 16)
+	for i := range rates[1:] {
+		give(t, c, 2+i, all)
+	}
+	uplinks := make(map[types.PeerID]*uplink)
+	for i, rate := range rates {
+		uplinks[c.Locals[1+i].ID()] = &uplink{rate: rate}
+	}
+	net.setRelay(func(to types.PeerID, st syncer.Stream) syncer.Stream {
+		if u := uplinks[to]; u != nil {
+			return behind{st, u}
+		}
+		return st
+	})
+	return j
+}
+
+// run connects the servers and returns how long the fresh node takes, and how
+// many bytes the servers send until then.
+func (j *joining) run(t *testing.T) (took time.Duration, bytes uint64) {
+	t.Helper()
+	begin := time.Now()
+	for i := range j.Locals[1:] {
+		j.Connect(0, 1+i)
+	}
+	j.AwaitEqual(0, 1)
+	took = time.Since(begin)
+	for _, s := range j.net.list[1:] {
+		bytes += s.Stats().BytesOut
+	}
+	after(time.Minute) // for those that wait
+	return took, bytes
+}
+
+// TestEqualServers: more servers of the same log, which are there from the start,
+// make a join neither longer nor larger: a transfer that flows is not ended
+// because another replica waits.
+func TestEqualServers(t *testing.T) {
+	var took time.Duration
+	var bytes uint64
+	for servers := 1; servers <= 3; servers++ {
+		synctest.Test(t, func(t *testing.T) {
+			rates := make([]int, servers)
+			for i := range rates {
+				rates[i] = 100 << 10
+			}
+			j := newJoining(t, 20_000, rates...)
+			d, n := j.run(t)
+			t.Logf("%d servers: %v, %d bytes, %d pulls", servers, d, n, len(pulls(j.net.sent())))
+			if servers == 1 {
+				took, bytes = d, n
+			} else if d > took+100*time.Millisecond || n > bytes+bytes/10 {
+				t.Errorf("%d servers take %v and %d bytes, one takes %v and %d", servers, d, n, took, bytes)
+			}
+			if v := j.Locals[0].Verified(); v != 20_000 {
+				t.Errorf("%d events verified, want 20000, each once", v)
+			}
+		})
+	}
+}
+
+// TestSlowServers: where all servers are slow, each is tried once, and then one
+// is kept.
+func TestSlowServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rate = 40 << 10
+		j := newJoining(t, 20_000, rate, rate, rate)
+		d, n := j.run(t)
+		t.Logf("%v, %d bytes", d, n)
+		turns := 0
+		for _, p := range pulls(j.net.sent()) {
+			if p.GetLimit() != 1 { // not to find out where to start
+				turns++
+			}
+		}
+		if turns > 4 {
+			t.Errorf("%d pulls from three equal servers, want one of each, and then of one", turns)
+		}
+		if d > time.Duration(n)*time.Second/rate+time.Second {
+			t.Errorf("took %v for %d bytes at %d a second", d, n, rate)
+		}
+	})
+}
+
+// TestGoesOnElsewhere: a transfer that moves from a slow server to another goes
+// on where it ended if the other has the same log so far.
+func TestGoesOnElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJoining(t, 32_000, 20<<10, 1<<20)
+		j.Connect(0, 1)
+		after(90 * time.Second) // some thousands of events
+		had := j.Events(0)
+		if had < 5000 {
+			t.Fatalf("%d events in 90 s, want more than one in 8", had)
+		}
+		j.net.sent()
+		j.Connect(0, 2)
+		after(time.Minute)
+		if j.Hash(0) != j.Hash(1) {
+			t.Fatalf("%d events of 32000 a minute after a fast server came", j.Events(0))
+		}
+		var list []*pb.PullRequest
+		for _, p := range pulls(j.net.sent()) {
+			if p.GetLimit() != 1 {
+				list = append(list, p)
+			}
+		}
+		if len(list) != 1 || list[0].Cids || list[0].After.GetNumber() < uint64(had) {
+			t.Errorf("goes on with %v, want events from %d or later", list, had)
+		}
+		if v := j.Locals[0].Verified(); v != 32_000 {
+			t.Errorf("%d events verified, want 32000, each once", v)
+		}
+	})
+}
