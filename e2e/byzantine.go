@@ -201,7 +201,7 @@ func (r *run) judgeOne(ctx context.Context, a *assault, result *Result) (AttackR
 		if l == nil || l != a.lives[k] {
 			continue // it forgets with its life
 		}
-		named, low, err := accuses(ctx, l, how.Proof, ids)
+		named, low, err := awaitAccusal(ctx, l, how.Proof, ids)
 		if err != nil {
 			return of, fmt.Errorf("node %d: %w", i, err)
 		}
@@ -237,6 +237,23 @@ func (r *run) judgeOne(ctx context.Context, a *assault, result *Result) (AttackR
 		wrong("a node holds %d topics, at most %d may be", n, most)
 	}
 	return of, nil
+}
+
+// accusal is how long a node may take to accuse a hostile peer after it
+// converged with the others: it may not have met the peer again until the next
+// exchange about all topics.
+const accusal = 45 * time.Second
+
+// awaitAccusal is accuses once the node accuses one of the ids as it must, or
+// accusal after.
+func awaitAccusal(ctx context.Context, l *life, proof hostile.Proof, ids []types.PeerID) (named, low bool, err error) {
+	for begun := time.Now(); ; {
+		named, low, err = accuses(ctx, l, proof, ids)
+		met := proof == hostile.Nothing || named && (low || proof != hostile.Offence)
+		if err != nil || met || time.Since(begun) > accusal || !sleep(ctx, lookAgain) {
+			return named, low, err
+		}
+	}
 }
 
 // accuses reports whether a node says of one of the peers what can be proved, and
