@@ -49,34 +49,35 @@ func (v *server) walkBack(ctx context.Context, q ancestorsRequest) ([]visit, err
 
 // sendAncestors sends events that are integrated here.
 func (v *server) sendAncestors(ctx context.Context, topic types.TopicID, list []visit) error {
-	for len(list) > 0 {
-		n, size := 0, 0
-		for n < min(len(list), maxPageEvents) && (n == 0 || size+list[n].size <= pageSize) {
-			size += list[n].size
-			n++
-		}
-		cids := make([]cid.Cid, 0, n)
-		for _, l := range list[:n] {
+	var frame eventFrame
+	for chunk := range slices.Chunk(list, getChunk) {
+		cids := make([]cid.Cid, 0, len(chunk))
+		for _, l := range chunk {
 			cids = append(cids, l.id)
 		}
 		events, err := v.s.local.Get(topic, cids)
 		if err != nil {
 			return v.failed(ctx, topic, err)
 		}
-		list = list[n:]
-		a := &pb.AncestorsAnswer{Events: make([]*pb.Event, 0, n)}
 		for _, e := range events {
 			if e == nil { // integrated a moment ago
 				return v.failed(ctx, topic, types.ErrCorrupt)
 			}
-			a.Events = append(a.Events, eventMessage(e.Bytes(), e.Witness))
-		}
-		a.Batches = share(a.Events)
-		if err := v.write(ctx, &pb.Response{More: len(list) > 0, Answer: &pb.Response_Ancestors{Ancestors: a}}); err != nil {
-			return err
+			if frame.full(e.Size()) {
+				if err := v.writeAncestors(ctx, &frame, true); err != nil {
+					return err
+				}
+			}
+			frame.add(e.Bytes(), e.Witness)
 		}
 	}
-	return nil
+	return v.writeAncestors(ctx, &frame, false)
+}
+
+func (v *server) writeAncestors(ctx context.Context, frame *eventFrame, more bool) error {
+	a := new(pb.AncestorsAnswer)
+	a.Events, a.Batches = frame.take()
+	return v.write(ctx, &pb.Response{More: more, Answer: &pb.Response_Ancestors{Ancestors: a}})
 }
 
 // ancestry finds what some events have among their ancestors and others have
@@ -96,7 +97,6 @@ type ancestry struct {
 type visit struct {
 	id     cid.Cid
 	height uint64
-	size   int // bytes of body and witness, with room for the message around it
 	links  []cid.Cid
 	known  bool // a stop, or an ancestor of one
 }
@@ -134,7 +134,7 @@ func (a *ancestry) walk(wants, stops []cid.Cid) ([]visit, error) {
 			for _, v := range group {
 				links = append(links, v.links...)
 				if !known {
-					found = append(found, visit{id: v.id, size: v.size})
+					found = append(found, visit{id: v.id})
 				}
 			}
 			if held, err := a.enter(links, known); err != nil || !held {
@@ -211,8 +211,8 @@ func (a *ancestry) enter(cids []cid.Cid, known bool) (bool, error) {
 				continue
 			}
 			v := a.seen[e.CID]
-			v.height, v.links, v.size = e.Height, e.Links, e.Size()+eventRoom
-			a.bytes += v.size
+			v.height, v.links = e.Height, e.Links
+			a.bytes += e.Size() + eventRoom
 			heap.Push(&a.queue, v)
 			if !known {
 				a.wanted++

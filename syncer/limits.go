@@ -138,6 +138,9 @@ const (
 	// requestsAhead is the number of Events requests under way at a time. They
 	// hide the round trip; together they fit into a stream's initial window.
 	requestsAhead = 4
+	// maxRequestsAhead is the same while the answers are small: all together are
+	// as large as one may be, and fit into a stream's window.
+	maxRequestsAhead = 16
 	// rememberEvery is the number of events after which a pull's position is
 	// made durable: less often than an fsync costs, often enough to resume.
 	rememberEvery = 4096

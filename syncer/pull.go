@@ -27,19 +27,19 @@ type puller struct {
 
 // run is the first stage of the pipeline.
 func (p *puller) run(ctx context.Context) error {
+	if p.asCIDs {
+		a := &asker{puller: p, chunk: maxEventsAsked, ahead: requestsAhead}
+		return a.run(ctx)
+	}
 	for {
-		before := p.at.after.Number
 		if err := p.ask(); err != nil {
 			return err
 		}
-		if err := p.answer(ctx); err != nil {
+		if _, err := p.answer(ctx); err != nil {
 			return err
 		}
-		switch {
-		case p.at.after.Number >= p.end:
+		if p.at.after.Number >= p.end {
 			return p.line.flush(ctx)
-		case p.at.after.Number == before:
-			return offencef("answer to Pull does not advance")
 		}
 	}
 }
@@ -52,47 +52,44 @@ func (p *puller) ask() error {
 	return p.c.send(q.message())
 }
 
-// answer reads one answer. CIDs are gathered, to be looked up when it ends:
-// until then the server has no time for another request.
-func (p *puller) answer(ctx context.Context) error {
+// answer reads one answer. Events go to the pipeline, CIDs are returned.
+func (p *puller) answer(ctx context.Context) ([]cid.Cid, error) {
+	before := p.at.after.Number
 	var cids []cid.Cid
 	for first := true; ; first = false {
 		m, err := p.c.next()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		page := m.GetPull()
 		if page == nil {
-			return offencef("answer to Pull is of another kind")
+			return nil, offencef("answer to Pull is of another kind")
 		}
 		if first {
 			if err := p.opening(page); err != nil {
-				return err
+				return nil, err
 			}
 		} else if len(page.GetEvents())+len(page.GetCids()) == 0 {
-			return offencef("answer to Pull does not advance")
+			return nil, offencef("answer to Pull does not advance")
 		}
 		if err := p.advance(page); err != nil {
-			return err
+			return nil, err
 		}
 		more, err := p.take(ctx, page)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if cids = append(cids, more...); len(cids) > pullPage {
-			return offencef("more CIDs than the %d asked for", pullPage)
+			return nil, offencef("more CIDs than the %d asked for", pullPage)
 		}
 		if !m.GetMore() {
 			break
 		}
 	}
-	if !p.asCIDs {
-		return nil
+	if p.at.after.Number == before && before < p.end {
+		return nil, offencef("answer to Pull does not advance")
 	}
-	if err := p.fetchMissing(ctx, cids); err != nil {
-		return err
-	}
-	return p.line.mark(ctx, p.at, len(cids))
+	return cids, nil
 }
 
 // opening reads what only the first frame of an answer has.
@@ -188,79 +185,152 @@ func (s *Syncer) wanted(topic types.TopicID, cids []cid.Cid) (map[cid.Cid]bool, 
 	return wanted, nil
 }
 
-// fetchMissing fetches the events of a piece of the log that are missing here,
-// in log order.
-func (p *puller) fetchMissing(ctx context.Context, cids []cid.Cid) error {
-	wanted, err := p.s.wanted(p.topic, cids)
-	if err != nil {
-		return err
-	}
-	list := make([]cid.Cid, 0, len(wanted))
-	for _, c := range cids {
-		if wanted[c] {
-			list = append(list, c)
-			delete(wanted, c) // a log has each event once
-		}
-	}
-	asker := &asker{puller: p, list: list, chunk: maxEventsAsked}
-	return asker.run(ctx)
-}
-
-// asker fetches events by CID, in order, with several requests under way.
+// asker reads the log as CIDs and fetches the events that are missing here, in
+// log order. Requests for CIDs and for events are under way together, so that
+// neither waits for the other's round trip.
 type asker struct {
 	*puller
-	list  []cid.Cid
-	chunk int // CIDs a request
+	chunk int // CIDs a request for events
+	ahead int // requests under way at a time
 
-	sent  int     // of list, those asked for
-	ahead [][]int // the ranges of list asked for and not answered
+	pages    []logPage   // read, and not all of their missing events received
+	list     []cid.Cid   // missing, and not yet asked for
+	listed   uint64      // missing events of all pages so far
+	received uint64      // of them
+	underWay [][]cid.Cid // what was asked for and not answered: events, or nil for a page
+	asking   bool        // a page is under way
+}
+
+// logPage is a piece of the log that was read as CIDs.
+type logPage struct {
+	at    position // after it
+	items int
+	upTo  uint64 // missing events of all pages up to it
 }
 
 func (a *asker) run(ctx context.Context) error {
-	for a.sent < len(a.list) || len(a.ahead) > 0 {
-		for a.sent < len(a.list) && len(a.ahead) < requestsAhead {
-			if err := a.send(); err != nil {
+	for {
+		if err := a.send(); err != nil {
+			return err
+		}
+		if len(a.underWay) == 0 {
+			return a.line.flush(ctx)
+		}
+		cids := a.next()
+		if cids == nil {
+			if err := a.page(ctx); err != nil {
 				return err
 			}
+			continue
 		}
-		from, to := a.ahead[0][0], a.ahead[0][1]
-		a.ahead = a.ahead[1:]
-		got, err := a.receive(ctx, a.list[from:to], false)
+		begin := a.c.frames.read
+		got, err := a.receive(ctx, cids, false)
 		if err != nil {
 			return err
 		}
-		if got == to-from {
-			continue
-		}
-		// The rest was over budget: what was asked for beyond it comes too
-		// early to be integrated.
-		if err := a.discard(ctx); err != nil {
+		a.ahead = max(requestsAhead, min(maxRequestsAhead, eventsBudget/(a.c.frames.read-begin)))
+		a.received += uint64(got)
+		if err := a.mark(ctx); err != nil {
 			return err
 		}
-		a.sent, a.chunk = from+got, got
+		if got < len(cids) {
+			if err := a.again(ctx, cids[got:]); err != nil {
+				return err
+			}
+			a.chunk = got
+		}
+	}
+}
+
+// send sends as many requests as may be under way.
+func (a *asker) send() error {
+	for len(a.underWay) < a.ahead {
+		switch {
+		case !a.asking && len(a.list) <= pullPage/2 && (!a.know || a.at.after.Number < a.end):
+			a.asking = true
+			a.underWay = append(a.underWay, nil)
+			if err := a.ask(); err != nil {
+				return err
+			}
+		case len(a.list) > 0:
+			n := min(a.chunk, len(a.list))
+			if err := a.askEvents(a.list[:n:n]); err != nil {
+				return err
+			}
+			a.list = a.list[n:]
+		default:
+			return nil
+		}
 	}
 	return nil
 }
 
-func (a *asker) send() error {
-	to := min(a.sent+a.chunk, len(a.list))
+func (a *asker) askEvents(cids []cid.Cid) error {
+	a.underWay = append(a.underWay, cids)
 	m := &pb.EventsRequest{Topic: a.topic.Bytes()}
-	for _, c := range a.list[a.sent:to] {
+	for _, c := range cids {
 		m.Cids = append(m.Cids, c.Bytes())
 	}
-	a.ahead = append(a.ahead, []int{a.sent, to})
-	a.sent = to
 	return a.c.send(&pb.Request{Request: &pb.Request_Events{Events: m}})
 }
 
-// discard reads the answers under way to no use.
-func (a *asker) discard(ctx context.Context) error {
-	for _, r := range a.ahead {
-		if _, err := a.receive(ctx, a.list[r[0]:r[1]], true); err != nil {
-			return err
+// next takes the oldest of what is under way.
+func (a *asker) next() []cid.Cid {
+	cids := a.underWay[0]
+	a.underWay = a.underWay[1:]
+	return cids
+}
+
+// page reads a page and lists what is missing of it.
+func (a *asker) page(ctx context.Context) error {
+	a.asking = false
+	cids, err := a.answer(ctx)
+	if err != nil {
+		return err
+	}
+	wanted, err := a.s.wanted(a.topic, cids)
+	if err != nil {
+		return err
+	}
+	for _, c := range cids {
+		if wanted[c] {
+			a.list = append(a.list, c)
+			a.listed++
+			delete(wanted, c) // a log has each event once
 		}
 	}
-	a.ahead = nil
+	a.pages = append(a.pages, logPage{at: a.at, items: len(cids), upTo: a.listed})
+	return a.mark(ctx)
+}
+
+// mark says which pages are complete.
+func (a *asker) mark(ctx context.Context) error {
+	for len(a.pages) > 0 && a.pages[0].upTo <= a.received {
+		if err := a.line.mark(ctx, a.pages[0].at, a.pages[0].items); err != nil {
+			return err
+		}
+		a.pages = a.pages[1:]
+	}
+	return nil
+}
+
+// again lists rest, which was over budget, anew, and the events under way: they
+// come too early to be integrated, and are read to no use.
+func (a *asker) again(ctx context.Context, rest []cid.Cid) error {
+	for len(a.underWay) > 0 {
+		cids := a.next()
+		if cids == nil {
+			if err := a.page(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := a.receive(ctx, cids, true); err != nil {
+			return err
+		}
+		rest = append(rest, cids...)
+	}
+	a.list = append(rest, a.list...)
 	return nil
 }
 

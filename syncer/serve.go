@@ -14,7 +14,7 @@ import (
 // eventRoom is what an event's message takes beside body and witness.
 const eventRoom = 16
 
-// pageRoom is what a frame of a Pull's answer takes beside its events.
+// pageRoom is what a frame takes beside its events.
 const pageRoom = 256
 
 func eventMessage(body, witness []byte) *pb.Event { return &pb.Event{Body: body, Witness: witness} }
@@ -145,11 +145,9 @@ type pageWriter struct {
 	cids  bool
 	until time.Time // when the answer ends early
 
-	page    *pb.PullAnswer
-	sharing sharing
-	size    int // bytes of page, as it is
-	least   int // the same, if all batches become whole
-	sent    int // bytes of events read for this answer
+	page   *pb.PullAnswer
+	events eventFrame // of page
+	sent   int        // bytes of events read for this answer
 }
 
 // spent reports whether the answer has used up its budget.
@@ -158,43 +156,21 @@ func (w *pageWriter) spent() bool {
 }
 
 func (w *pageWriter) add(ctx context.Context, e types.Entry) error {
-	size := len(e.Body) + len(e.Witness) + eventRoom
-	if w.cids {
-		size = types.CIDSize
-	}
-	if w.full(size) {
+	size := len(e.Body) + len(e.Witness)
+	if len(w.page.Cids) == maxPageCIDs || w.events.full(size) {
 		if err := w.flush(ctx, true); err != nil {
 			return err
 		}
 		w.page = &pb.PullAnswer{}
 	}
-	w.size += size
-	w.least += size
 	if w.cids {
 		w.page.Cids = append(w.page.Cids, cidBytes(e.CID()))
 	} else {
-		event := eventMessage(e.Body, e.Witness)
-		w.page.Events = append(w.page.Events, event)
-		w.least -= w.sharing.add(event)
+		w.events.add(e.Body, e.Witness)
 	}
 	w.page.Position = positionMessage(e.Cursor)
-	w.sent += len(e.Body) + len(e.Witness)
+	w.sent += size
 	return nil
-}
-
-// full reports whether an item of size bytes is for the next frame. A batch that
-// has begun is made whole if it can be.
-func (w *pageWriter) full(size int) bool {
-	switch events := len(w.page.Events); {
-	case len(w.page.Cids) == maxPageCIDs || events == maxPageEvents:
-		return true
-	case w.size == 0:
-		return false
-	case w.sharing.open > 0:
-		return w.size+size > maxResponse-pageRoom
-	default:
-		return w.least+size > pageSize || w.size+size > maxResponse-pageRoom
-	}
 }
 
 func (w *pageWriter) flush(ctx context.Context, more bool) error {
@@ -203,9 +179,48 @@ func (w *pageWriter) flush(ctx context.Context, more bool) error {
 			return err
 		}
 	}
-	w.page.Batches = w.sharing.share()
-	w.size, w.least = 0, 0
+	w.page.Events, w.page.Batches = w.events.take()
 	return w.write(ctx, &pb.Response{More: more, Answer: &pb.Response_Pull{Pull: w.page}})
+}
+
+// eventFrame gathers the events of one frame.
+type eventFrame struct {
+	events  []*pb.Event
+	sharing sharing
+	size    int // their bytes, as they are
+	least   int // the same, if all batches become whole
+}
+
+// full reports whether an event, of so many bytes of body and witness, is for
+// the next frame. A batch that has begun is made whole if it can be.
+func (f *eventFrame) full(size int) bool {
+	size += eventRoom
+	switch {
+	case len(f.events) == maxPageEvents:
+		return true
+	case f.size == 0:
+		return false
+	case f.sharing.open > 0:
+		return f.size+size > maxResponse-pageRoom
+	default:
+		return f.least+size > pageSize || f.size+size > maxResponse-pageRoom
+	}
+}
+
+func (f *eventFrame) add(body, witness []byte) {
+	event := eventMessage(body, witness)
+	f.events = append(f.events, event)
+	size := len(body) + len(witness) + eventRoom
+	f.size += size
+	f.least += size - f.sharing.add(event)
+}
+
+// take returns what the frame carries, with the signatures of its whole batches.
+// The frame is then empty.
+func (f *eventFrame) take() ([]*pb.Event, [][]byte) {
+	events, batches := f.events, f.sharing.share()
+	*f = eventFrame{}
+	return events, batches
 }
 
 func cidBytes(c cid.Cid) []byte { return []byte(c.KeyString()) }

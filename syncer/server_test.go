@@ -132,27 +132,36 @@ func TestPullPages(t *testing.T) {
 	}
 }
 
-// A frame ends between two batches, so that none has to be sent with a path of
-// hashes for each event.
-func TestPullSendsWholeBatches(t *testing.T) {
+// A frame of Pull or Ancestors ends between two batches, so that none has to be
+// sent with a path of hashes for each of its events.
+func TestWholeBatchesAreSent(t *testing.T) {
 	v := newServed(t, syncer.Limits{})
 	events := v.local.Append(v.g.ID(), 2000, 500)
-	frames := v.askPull(&pb.PullRequest{})
-	if len(frames) < 3 {
-		t.Errorf("%d frames, want several", len(frames))
-	}
-	bodies, bytes := 0, 0
-	for _, f := range frames {
-		bytes += proto.Size(f)
-		for _, e := range f.GetPull().Events {
-			bodies += len(e.Body)
-			if len(e.Witness) > 0 {
-				t.Errorf("an event comes with a witness of %d bytes", len(e.Witness))
+	last := &pb.AncestorsRequest{Topic: v.g.ID().Bytes(), Wants: [][]byte{events[len(events)-1].CID.Bytes()}}
+	for name, frames := range map[string][]*pb.Response{
+		"Pull":      v.askPull(&pb.PullRequest{}),
+		"Ancestors": v.ask(&pb.Request{Request: &pb.Request_Ancestors{Ancestors: last}}),
+	} {
+		if len(frames) < 3 {
+			t.Errorf("%s: %d frames, want several", name, len(frames))
+		}
+		bodies, bytes, got, paths := 0, 0, 0, 0
+		for _, f := range frames {
+			bytes += proto.Size(f)
+			for _, e := range append(f.GetPull().GetEvents(), f.GetAncestors().GetEvents()...) {
+				got++
+				bodies += len(e.Body)
+				if len(e.Witness) > 0 {
+					paths++
+				}
 			}
 		}
-	}
-	if goal := (bodies + 65*len(events)) * 11 / 10; bytes > goal {
-		t.Errorf("%d bytes for %d bytes of bodies, want at most %d", bytes, bodies, goal)
+		if got != len(events) || paths > 0 {
+			t.Errorf("%s: %d events of %d, %d of them with witnesses", name, got, len(events), paths)
+		}
+		if goal := (bodies + 65*len(events)) * 11 / 10; bytes > goal {
+			t.Errorf("%s: %d bytes for %d bytes of bodies, want at most %d", name, bytes, bodies, goal)
+		}
 	}
 }
 

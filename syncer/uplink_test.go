@@ -174,3 +174,69 @@ func TestGoesOnElsewhere(t *testing.T) {
 		}
 	})
 }
+
+// distant returns a stream to a peer from which, and to which, everything takes
+// d.
+func distant(st syncer.Stream, d time.Duration) syncer.Stream {
+	near, far := newPipe()
+	go carry(far, st, d)
+	go carry(st, far, d)
+	return near
+}
+
+// carry carries what one stream reads to another, d later.
+func carry(from, to syncer.Stream, d time.Duration) {
+	type piece struct {
+		b   []byte
+		due time.Time
+	}
+	pieces := make(chan piece, 1<<16)
+	go func() {
+		for p := range pieces {
+			time.Sleep(time.Until(p.due))
+			to.Write(p.b) //nolint:errcheck // the reader finds out
+		}
+		to.CloseWrite() //nolint:errcheck // nothing left to do
+	}()
+	defer close(pieces)
+	for {
+		b := make([]byte, 32<<10)
+		n, err := from.Read(b)
+		if n > 0 {
+			pieces <- piece{b[:n], time.Now().Add(d)}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// TestReadAhead: a pull as CIDs waits neither for the events of one page nor for
+// the next page: 4,096 events a round trip, and a few round trips before and
+// after.
+func TestReadAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const events, held, hop = 36_000, 8000, 50 * time.Millisecond
+		c, net := cluster(t, 2)
+		all := c.Locals[0].Append(c.Topic, events, 16)
+		c.Locals[1].Append(c.Topic, 1, 16) // so that the logs differ from the start
+		give(t, c, 1, all[:held])
+		net.setRelay(func(_ types.PeerID, st syncer.Stream) syncer.Stream { return distant(st, hop) })
+		begin := time.Now()
+		c.Connect(0, 1)
+		for c.Events(1) <= events {
+			<-c.Locals[1].Changed()
+		}
+		took := time.Since(begin)
+		list := pulls(net.sent())
+		t.Logf("%v, %d pulls", took, len(list))
+		if limit := 2 * hop * (events/4096 + 8); took > limit {
+			t.Errorf("%d events of %d took %v at a round trip of %v, want at most %v", events-held, events, took, 2*hop, limit)
+		}
+		if n := c.Locals[1].Verified(); n != events-held {
+			t.Errorf("%d events verified, want %d", n, events-held)
+		}
+		c.Disconnect(0, 1)
+		after(time.Minute)
+	})
+}
