@@ -277,9 +277,6 @@ func (d *daemon) mark() string {
 // with SIGKILL. What was acknowledged is everywhere in the end.
 func TestHosts(t *testing.T) {
 	const each = 25 // events of every writer in each part
-	if _, err := binary(); err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	w := newWire(bounded{t, ctx}, 5)

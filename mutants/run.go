@@ -129,7 +129,7 @@ func firstFailure(r io.Reader) (f failure, failed bool, err error) {
 // passes runs the tests of packages on the code as it is, unless the go command
 // knows that they pass. Without that a failure under a mutant means nothing.
 func (r runner) passes(ctx context.Context, packages []string) error {
-	out, err := r.command(ctx, append([]string{"test", "-vet=off"}, packages...)...).CombinedOutput()
+	out, err := r.command(ctx, append([]string{"test", "-vet=off", "-timeout", max(r.timeout, 10*time.Minute).String()}, packages...)...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("the tests fail without any mutant: %w\n%s", err, out)
 	}
