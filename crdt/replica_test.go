@@ -2,6 +2,7 @@ package crdt_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"slices"
@@ -102,10 +103,30 @@ func TestConcurrentAppendsShareCommits(t *testing.T) {
 		if s := mustState(t, w); s.Events != writers || len(s.Heads) != 1 {
 			t.Errorf("%d events, %d heads", s.Events, len(s.Heads))
 		}
-		if got := take(t, w, types.Cursor{}, writers); got[writers-1].Height != writers {
+		got := take(t, w, types.Cursor{}, writers)
+		if got[writers-1].Height != writers {
 			t.Errorf("the appends do not form one chain: height %d", got[writers-1].Height)
 		}
+		signatures := map[[ed25519.SignatureSize]byte]bool{}
+		for _, d := range got {
+			signatures[signatureOf(t, d.Witness)] = true
+		}
+		if n := w.store.committed(); len(signatures) != n {
+			t.Errorf("%d signatures for %d commits, want one each", len(signatures), n)
+		}
 	})
+}
+
+// signatureOf returns the signature in a witness.
+func signatureOf(t *testing.T, witness []byte) (s [ed25519.SignatureSize]byte) {
+	t.Helper()
+	if part, ok := types.PartOfBatch(witness); ok {
+		return part.Signature
+	}
+	if copy(s[:], witness[1:]) != len(s) {
+		t.Fatalf("witness %x holds no signature", witness)
+	}
+	return s
 }
 
 // Guards against defects 6 and 7 of the peers: an effect returned before its
