@@ -7,6 +7,7 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
@@ -22,6 +23,16 @@ const (
 	// streamWindow is the window that a stream starts with: at 100 ms round
 	// trip, yamux' own 256 KiB would hold a backfill to 2.5 MB/s.
 	streamWindow = 4 << 20
+	// inboundStreams is how many streams a peer may have open to this node. Yamux
+	// accounts for 256 KiB of each to the resource manager, whatever its window,
+	// so this is what bounds the rest: 32 windows of 4 MiB. An honest peer has
+	// about a dozen: 4 lanes of sync, gossipsub, the DHT, identify and ping, some
+	// of them twice while two connections become one.
+	inboundStreams = 32
+	// peerMemory, in bytes, is what the resource manager lets one peer take: the
+	// accounted part of the windows, what they grow by, and what QUIC buffers. A
+	// window that may not grow slows a stream, and ends none.
+	peerMemory = 64 << 20
 	// connections above which idle ones are closed, and down to how many.
 	maxConnections, minConnections = 192, 128
 )
@@ -56,12 +67,32 @@ func newHost(key ed25519.PrivateKey, g *gate, registry prometheus.Registerer, mo
 		libp2p.DisableRelay(),
 		libp2p.PrometheusRegisterer(registry),
 	}
-	h, err := libp2p.New(append(options, more...)...)
+	options = append(options, more...)
+	h, err := libp2p.New(append(options, limitPeers)...)
 	if err != nil {
 		return nil, fmt.Errorf("make libp2p host: %w", err)
 	}
 	g.watch(h)
 	return h, nil
+}
+
+// limitPeers gives a host that has no resource manager yet libp2p's own, with
+// bounds for each peer.
+func limitPeers(c *libp2p.Config) error {
+	if c.ResourceManager != nil {
+		return nil
+	}
+	limits := rcmgr.DefaultLimits
+	libp2p.SetDefaultServiceLimits(&limits)
+	ours := rcmgr.PartialLimitConfig{PeerDefault: rcmgr.ResourceLimits{
+		StreamsInbound: inboundStreams,
+		Memory:         peerMemory,
+	}}
+	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(ours.Build(limits.AutoScale())))
+	if err != nil {
+		return fmt.Errorf("make resource manager: %w", err)
+	}
+	return c.Apply(libp2p.ResourceManager(manager))
 }
 
 func listen(h host.Host, addrs []string) error {
