@@ -63,6 +63,51 @@ func TestAdoption(t *testing.T) {
 	}
 }
 
+// Once the store takes more than strangers' topics may have it take, none is
+// adopted, and one that was does not grow, by gossip or sync. One's own goes on.
+func TestStrangersBytes(t *testing.T) {
+	cfg := loopback(t.TempDir())
+	cfg.Replicate = All
+	n := open(t, cfg)
+	if err := n.adopt(t.Context(), heard(t, "adopted")); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	cfg.Strangers.Bytes = 1
+	n = open(t, cfg)
+	own := join(t, n, "own")
+	more := heard(t, "another")
+	if (gossipLocal{n}).Wants(more.Genesis) {
+		t.Error("gossip is told that another topic is wanted")
+	}
+	gossipLocal{n}.Receive(more)
+	if err := n.adopt(t.Context(), more); err != nil || n.topics.get(more.Topic) != nil || len(n.topics.adoptions) > 0 {
+		t.Errorf("another topic was adopted, or is about to be: %v", err)
+	}
+	adopted, err := n.Find("adopted")
+	if err != nil {
+		t.Fatal(err)
+	}
+	grown := heard(t, "adopted")
+	gossipLocal{n}.Receive(grown)
+	if err := (syncLocal{n}).Integrate(t.Context(), adopted.ID(), "peer", grown.Events); err == nil {
+		t.Error("an adopted topic takes what a sync brings")
+	}
+	if s, err := adopted.State(t.Context()); err != nil || s.Events != 1 || s.PendingEvents != 0 {
+		t.Errorf("an adopted topic has %d events and %d pending, %v; want 1", s.Events, s.PendingEvents, err)
+	}
+	want(t, gather(t, n), 1, leftToSync, "paused")
+	if _, err := own.Append(t.Context(), nil); err != nil {
+		t.Errorf("an own topic: %v", err)
+	}
+	if err := (syncLocal{n}).Integrate(t.Context(), own.ID(), "peer", heard(t, "own").Events); err != nil {
+		t.Errorf("an own topic: %v", err)
+	}
+}
+
 // An adoption that fails leaves no topic that counts, and no mark on one that
 // somebody here joins later.
 func TestFailedAdoptionCountsForNothing(t *testing.T) {

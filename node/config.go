@@ -135,8 +135,11 @@ func (t DHTTuning) intervals() syncer.Intervals {
 // StrangerLimits bounds the topics that a node keeps though nobody here joined
 // them.
 type StrangerLimits struct {
-	Topics int   // at most so many; 0: 1,000
-	Bytes  int64 // none is adopted while the store takes more; 0: 1 GiB
+	Topics int // at most so many; 0: 1,000
+	// Bytes bounds the whole store, one's own topics included: while it takes
+	// more, no topic is adopted and those that were do not grow. One's own go on.
+	// 0: 1 GiB.
+	Bytes int64
 }
 
 // Validate reports what is wrong with the configuration. The error is
