@@ -29,6 +29,7 @@ type Config struct {
 	Restores   float64 // that a step puts an old copy in place of a replica's disk
 	Partitions float64 // that a step cuts the network anew, or heals it
 	Evictions  float64 // that a step evicts pending events, or lets time pass
+	Unloads    float64 // that a step unloads a replica with nothing to do
 	Strangers  float64 // that a step brings events of short-lived publishers
 	Forgeries  float64 // that a step gossips events that are invalid
 
@@ -48,6 +49,7 @@ func DefaultConfig() Config {
 		Restores:   0.0005,
 		Partitions: 0.03,
 		Evictions:  0.03,
+		Unloads:    0.02,
 		Strangers:  0.01,
 		Forgeries:  0.02,
 	}
@@ -74,6 +76,10 @@ type Report struct {
 	SplitBatches         int // Takes that gave more than one
 	Evicted              int // pending events dropped by eviction or age
 	Released             int // events integrated out of pending, at least
+	Unloads              int
+	Together             int // commits whose own events were signed together
+	WholeBatches         int // sent as such
+	BatchParts           int // events sent alone of those signed together
 	Forged               int
 	Crowded              int // appends with more heads than links
 	MaxPending           int // events, of one replica

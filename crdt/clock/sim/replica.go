@@ -9,9 +9,6 @@ import (
 	"github.com/cairn-p2p/cairn/types"
 )
 
-// witness stands for every witness: the clock does not read them.
-var witness = []byte("signed")
-
 // replica is a clock with its disk, and what a driver keeps in memory.
 type replica struct {
 	id     int
@@ -60,6 +57,11 @@ func (r *replica) load() {
 
 // receive gives events to the clock, and takes the effects now or later.
 func (w *world) receive(r *replica, src clock.Source, events []*types.Event) ([]clock.Refusal, error) {
+	for _, e := range events {
+		if err := w.prove(e); err != nil {
+			return nil, fmt.Errorf("r%d receives from %s: %w", r.id, src.Peer, err)
+		}
+	}
 	before := r.clock.Events()
 	waited, _ := r.clock.Pending()
 	refused := r.clock.Receive(src, events, r.disk.known(events))
@@ -120,11 +122,13 @@ func (w *world) flush(r *replica) error {
 // commit signs and stores a batch, and reports whether the replica was told
 // that it is durable.
 func (w *world) commit(r *replica, b *types.Batch) (bool, error) {
+	var own []*types.Event
 	for _, e := range b.Events {
 		if e.Witness == nil {
-			e.Witness = witness
+			own = append(own, e)
 		}
 	}
+	w.sign(own)
 	failed := !w.healing && w.rng.Float64() < w.cfg.FailedDisk
 	persisted := !failed || w.rng.IntN(2) == 0
 	if persisted {

@@ -29,6 +29,7 @@ func (w *world) act() error {
 		{w.cfg.Restores, w.restore},
 		{w.cfg.Partitions, w.partition},
 		{w.cfg.Evictions, w.evict},
+		{w.cfg.Unloads, w.unload},
 		{w.cfg.Strangers, w.stranger},
 		{w.cfg.Forgeries, w.forge},
 	}
@@ -192,6 +193,28 @@ func (w *world) evict() error {
 	return w.settle(r)
 }
 
+// unload drops the clock of a replica that has nothing to do, and starts
+// another from the disk: all that a driver keeps is what the clock knew of the
+// own log. Sessions go on.
+func (w *world) unload() error {
+	r := w.anyone()
+	if r.down {
+		return nil
+	}
+	if err := w.flush(r); err != nil {
+		return err
+	}
+	if events, _ := r.clock.Pending(); events > 0 {
+		return nil
+	}
+	w.report.Unloads++
+	w.tracef("r%d is unloaded", r.id)
+	doubt := r.clock.Doubt()
+	r.clock = clock.New(r.disk.topic, r.self, r.disk.state(r.self), r.limits)
+	r.clock.SetDoubt(doubt)
+	return r.check()
+}
+
 // stranger brings events of publishers that come by once, in some worlds more
 // of them than an event has links. They link to what one replica has, and go to
 // its neighbours, a handful at a time, some of which it hears itself.
@@ -281,7 +304,7 @@ func (w *world) newEvent(body types.Body) (*types.Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build event: %w", err)
 	}
-	e.Witness = witness
+	w.sign([]*types.Event{e})
 	w.name(e.CID, e)
 	return e, nil
 }

@@ -103,6 +103,7 @@ func (w *world) pull(s *session) error {
 	}
 	w.ask(s, "request for more", func() error {
 		events, next := s.serve(1 + w.rng.IntN(40))
+		events = w.transfer(events)
 		w.answer(s, "answer of "+w.nameEvents(events), func() error { return w.pulled(s, events, next) })
 		return nil
 	})

@@ -38,6 +38,9 @@ func (w *world) verify() error {
 		if err := r.check(); err != nil {
 			return err
 		}
+		if err := w.proveAll(r.disk); err != nil {
+			return fmt.Errorf("r%d: %w", r.id, err)
+		}
 		for _, e := range w.acked {
 			if !r.disk.has(e.CID) {
 				return fmt.Errorf("r%d lacks %s, whose append was acknowledged", r.id, w.name(e.CID))

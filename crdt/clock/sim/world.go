@@ -41,6 +41,7 @@ type world struct {
 	forged    []*types.Event
 	afters    []after
 	names     map[cid.Cid]string
+	batches   map[string]batch // signed together, by root
 }
 
 // after is what an append promised: later comes behind earlier.
@@ -97,6 +98,7 @@ func newWorld(seed uint64, cfg Config) (*world, error) {
 		ackedSet:  map[cid.Cid]bool{},
 		strangers: firstStranger,
 		forgers:   firstForger,
+		batches:   map[string]batch{},
 		names:     map[cid.Cid]string{foreign.CID: "an event of another topic"},
 	}
 	w.populate()
