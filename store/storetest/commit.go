@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -75,6 +77,39 @@ func testLargeEvent(d *disk) {
 	dag.Add(b)
 	d.crash()
 	d.check(dag)
+}
+
+// Every event comes back with its own witness, whether it was signed alone or with
+// others, and after a crash: it proves itself.
+func testBatchWitness(d *disk) {
+	dag := d.joined("topic", 1)
+	for _, n := range []int{1, 200, 1, 64} {
+		b := dag.Batch(n)
+		must(d, d.store.Commit(b))
+		dag.Add(b)
+	}
+	d.crash()
+	d.check(dag) // witnesses included
+	entries, err := collect(d.store.Log(dag.Topic(), types.Cursor{}))
+	must(d, err)
+	next := uint64(0)
+	for i, entry := range entries {
+		e, err := entry.Event()
+		must(d, err)
+		must(d, types.NewVerifier(1).Verify(e))
+		got, err := d.store.Get([]cid.Cid{e.CID})
+		must(d, err)
+		if !sameEvent(got[0], dag.Events[i]) {
+			d.Errorf("event %d is read by CID with another witness, or is another", i+1)
+		}
+		part, together := types.PartOfBatch(e.Witness)
+		if together == (i == 0 || i == 201) || together && part.Index != next {
+			d.Errorf("event %d is number %d of %d signed together, want %d", i+1, part.Index, part.N, next)
+		}
+		if next++; !together || next == part.N {
+			next = 0
+		}
+	}
 }
 
 // A batch as large as a driver makes them, of events as small as they get, with

@@ -68,6 +68,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"LargeEvent":       testLargeEvent,
 		"TinyEvents":       testTinyEvents,
 		"ForkedSeq":        testForkedSeq,
+		"BatchWitness":     testBatchWitness,
 		"Heights":          testHeights,
 		"Get":              testGet,
 		"Log":              testLog,

@@ -3,12 +3,15 @@
 package syncertest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
 	"testing"
+
+	"github.com/ipfs/go-cid"
 
 	"github.com/cairn-p2p/cairn/syncer"
 	"github.com/cairn-p2p/cairn/types"
@@ -169,6 +172,8 @@ func Run(t *testing.T, build func(*testing.T, []*Local) Network) {
 	t.Run("ResumedPull", func(t *testing.T) { resumedPull(cluster(t, 2)) })
 	t.Run("Sync", func(t *testing.T) { hinted(cluster(t, 2)) })
 	t.Run("RandomDAG", func(t *testing.T) { randomDAG(cluster(t, 3)) })
+	t.Run("BatchWitness", func(t *testing.T) { batchWitness(cluster(t, 3)) })
+	t.Run("Evicted", func(t *testing.T) { evicted(cluster(t, 2)) })
 	t.Run("Status", func(t *testing.T) { status(cluster(t, 2)) })
 	t.Run("FailedStore", func(t *testing.T) { failedStore(cluster(t, 2)) })
 }
@@ -264,6 +269,49 @@ func randomDAG(c *Cluster) {
 	c.AwaitEqual(0, 1)
 	c.AwaitEqual(1, 2)
 	c.AwaitEqual(0, 2)
+}
+
+// batchWitness holds syncers to handing on witnesses as they are: of events
+// signed alone, of whole batches, and of what a peer lacks of one, which it hands
+// on to a third.
+func batchWitness(c *Cluster) {
+	var events []*types.Event
+	for _, n := range []int{1, 64, 1, 40, 200} {
+		events = append(events, c.Locals[0].Append(c.Topic, n, 16)...)
+	}
+	const held = 130 // ends inside a batch
+	if err := c.Locals[1].add(c.Topic, events[:held], false); err != nil {
+		c.T.Fatal(err)
+	}
+	c.Connects(0, 1, 2)
+	c.AwaitEqual(0, 1)
+	c.AwaitEqual(1, 2)
+	if n := c.Locals[1].Verified(); n < len(events)-held {
+		c.T.Errorf("%d events verified of %d that came", n, len(events)-held)
+	}
+	verifier := types.NewVerifier(16)
+	for i := range c.Locals {
+		for _, e := range events {
+			got, err := c.Locals[i].Get(c.Topic, []cid.Cid{e.CID})
+			if err != nil || got[0] == nil {
+				c.T.Fatalf("Local %d has no %s: %v", i, e.CID, err)
+			}
+			if err := verifier.Verify(got[0]); err != nil || !bytes.Equal(got[0].Witness, e.Witness) {
+				c.T.Errorf("Local %d holds event %d with another witness, %v", i, e.Seq, err)
+			}
+		}
+	}
+}
+
+// evicted: a replica asked for a sync because of an event that gossip brought,
+// and let go of it before the peer was connected; nobody asks again.
+func evicted(c *Cluster) {
+	c.Locals[0].Append(c.Topic, 70, 16)
+	c.Syncers()[1].Sync(c.Topic, c.Locals[0].ID())
+	c.Connect(0, 1)
+	c.AwaitEqual(0, 1)
+	c.Syncers()[1].Sync(c.Topic, c.Locals[0].ID()) // of one that is integrated by now
+	c.AwaitState(1, Is(syncer.StateSynced))
 }
 
 // status guards against defect 14: no way to ask whether one is in sync.

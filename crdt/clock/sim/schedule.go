@@ -209,9 +209,12 @@ func (w *world) unload() error {
 	}
 	w.report.Unloads++
 	w.tracef("r%d is unloaded", r.id)
-	doubt := r.clock.Doubt()
+	doubt, refuses := r.clock.Doubt(), r.clock.OwnErr() != nil
 	r.clock = clock.New(r.disk.topic, r.self, r.disk.state(r.self), r.limits)
 	r.clock.SetDoubt(doubt)
+	if (r.clock.OwnErr() != nil) != refuses {
+		return fmt.Errorf("r%d refuses appends: %t, and after an unload the other way round", r.id, refuses)
+	}
 	return r.check()
 }
 
