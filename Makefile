@@ -5,7 +5,7 @@ RUNS        ?= 3
 # A decoder's fuzz test, as package:function.
 FUZZ := $(shell grep -rlE '^func Fuzz' --include='*_test.go' . | xargs grep -hoE '^func Fuzz[A-Za-z]+' /dev/null --with-filename | sed -E 's,^\./,,; s,/[^/]*_test\.go:func ,:,')
 
-.PHONY: help build check lint test e2e sim-table sim-long fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics bench-process bench-long bench-parts bench-peer mutants generate
+.PHONY: help build check lint test e2e sim-table sim-long sim-storms fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics bench-process bench-long bench-parts bench-peer mutants generate
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ sim-table: ## every case of the simulation for three seeds, and the table of doc
 
 sim-long: ## 100 nodes for an hour of virtual time, with churn, partitions and loss; about half an hour
 	go test -tags long -count=1 -timeout 3h -run '^TestLong$$' -v ./e2e
+
+sim-storms: ## hostile peers with CAIRN_HOSTILE (1000000) heads and orphans
+	go test -tags long -count=1 -timeout 3h -run '^TestHostileBig$$' -v ./e2e
 
 fuzz: ## each decoder's fuzz test for FUZZTIME (20s)
 	@for f in $(FUZZ); do \
