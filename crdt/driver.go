@@ -235,7 +235,12 @@ func (d *driver) flush() error {
 	return nil
 }
 
-// sign gives the events of this node their witnesses: one signature for all.
+// signedTogether is the number of events at most that one signature is for. More
+// gain next to nothing, lengthen every path, and don't fit one frame of a sync,
+// which carries only whole batches without paths.
+const signedTogether = 256
+
+// sign gives the events of this node their witnesses.
 func (d *driver) sign(batches []*types.Batch) {
 	var own []*types.Event
 	for _, b := range batches {
@@ -246,7 +251,7 @@ func (d *driver) sign(batches []*types.Batch) {
 		}
 	}
 	for len(own) > 0 {
-		n := min(len(own), types.MaxBatchWitness)
+		n := min(len(own), signedTogether)
 		types.SignEvents(d.replica.cfg.Key, own[:n])
 		own = own[n:]
 	}

@@ -117,6 +117,24 @@ func TestConcurrentAppendsShareCommits(t *testing.T) {
 	})
 }
 
+// TestLargeBatchIsSignedInParts: a batch of a thousand events has a signature for
+// each 256, so that a sync can send them whole.
+func TestLargeBatchIsSignedInParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, openTopic(t))
+		if _, err := w.Append(t.Context(), make([]crdt.Draft, 1000)...); err != nil {
+			t.Fatal(err)
+		}
+		sizes := map[[ed25519.SignatureSize]byte]int{}
+		for _, d := range take(t, w, types.Cursor{}, 1000) {
+			sizes[signatureOf(t, d.Witness)]++
+		}
+		if len(sizes) != 4 {
+			t.Errorf("%d signatures for 1,000 events, want 4", len(sizes))
+		}
+	})
+}
+
 // signatureOf returns the signature in a witness.
 func signatureOf(t *testing.T, witness []byte) (s [ed25519.SignatureSize]byte) {
 	t.Helper()
