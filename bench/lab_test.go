@@ -21,7 +21,7 @@ func TestWorks(t *testing.T) {
 			"topics":   topics(3),
 		} {
 			t.Run(s.name+"/"+name, func(t *testing.T) {
-				l := &lab{system: s, dir: t.TempDir(), writers: 1, limit: time.Minute}
+				l := &lab{system: s, dir: t.TempDir(), writers: 1, setup: time.Minute, limit: time.Minute}
 				t.Cleanup(func() {
 					if err := l.close(); err != nil {
 						t.Error(err)
@@ -68,7 +68,7 @@ func TestUnfinishedIsNotDone(t *testing.T) {
 		"events not there": {other: fakeReplica{claimed: 10, stored: 9, head: "x"}, failed: "9 events in its store, want 10"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := &lab{limit: 20 * time.Millisecond}
+			l := &lab{setup: time.Minute, limit: 20 * time.Millisecond}
 			l.attempt(t.Context(), work{run: func(ctx context.Context, l *lab) error {
 				return l.timed(ctx, 10, []replica{good, test.other}, 0, func(context.Context) error { return nil })
 			}})
@@ -85,7 +85,7 @@ func TestUnfinishedIsNotDone(t *testing.T) {
 
 // An error that the limit did not cause is a failure, not an unfinished work.
 func TestErrorFails(t *testing.T) {
-	l := &lab{limit: time.Minute}
+	l := &lab{setup: time.Minute, limit: time.Minute}
 	l.attempt(t.Context(), work{run: func(ctx context.Context, l *lab) error {
 		return l.measure(ctx, 1, func(context.Context) error { return errors.New("broken") }, nil)
 	}})
