@@ -31,13 +31,6 @@ func wantStatus(t *testing.T, topic *Topic, state, reason string) Status {
 	return s
 }
 
-// broken is a store that says that it cannot be written.
-type broken struct{ Store }
-
-var errBroken = errors.New("input/output error")
-
-func (broken) Writable() error { return errors.Join(types.ErrStore, errBroken) }
-
 // TestPausedReasons: why a topic is paused, for each reason that there is.
 // Restarts keep the test from waiting for what a node looks at every second.
 func TestPausedReasons(t *testing.T) {
@@ -52,9 +45,7 @@ func TestPausedReasons(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantStatus(t, left, Paused, "it was left; join it to replicate it again")
-	kept := join(t, n, "kept")
-	n.store = broken{n.store}
-	wantStatus(t, kept, Paused, errBroken.Error())
+	join(t, n, "kept")
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -73,11 +64,22 @@ func TestPausedReasons(t *testing.T) {
 
 	cfg.MinFree = 1 << 60
 	n = open(t, cfg)
-	kept, err = n.Find("kept")
+	kept, err := n.Find("kept")
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantStatus(t, kept, Paused, types.ErrDiskFull.Error())
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	broken := errors.New("input/output error")
+	cfg.Free = func(string) (uint64, error) { return 0, broken }
+	n = open(t, cfg)
+	if kept, err = n.Find("kept"); err != nil {
+		t.Fatal(err)
+	}
+	wantStatus(t, kept, Paused, broken.Error())
 }
 
 // TestJoinedAMomentAgo: a topic that its syncer has not been told of yet is
