@@ -5,7 +5,7 @@ RUNS        ?= 3
 # A decoder's fuzz test, as package:function.
 FUZZ := $(shell grep -rlE '^func Fuzz' --include='*_test.go' . | xargs grep -hoE '^func Fuzz[A-Za-z]+' /dev/null --with-filename | sed -E 's,^\./,,; s,/[^/]*_test\.go:func ,:,')
 
-.PHONY: help build check lint test e2e sim-table sim-long sim-storms fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics bench-process bench-long bench-parts bench-peer mutants generate
+.PHONY: help build check lint test full e2e sim-table sim-long sim-storms fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics bench-process bench-long bench-parts bench-peer mutants generate
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,7 +13,7 @@ help: ## print this list
 build: ## build bin/cairn without cgo
 	CGO_ENABLED=0 go build -o bin/cairn ./cmd/cairn
 
-check: lint build test e2e fuzz ## all that must pass before a change lands
+check: lint build test full e2e fuzz ## all that must pass before a change lands
 
 lint: ## vet, staticcheck and the format
 	go vet ./...
@@ -29,6 +29,9 @@ fmt: ## format every file
 test: ## the tests, with the race detector
 	CGO_ENABLED=1 go test -race -timeout 20m ./...
 	cd bench && CGO_ENABLED=1 go test -race -timeout 20m ./...
+
+full: ## at full size, what is smaller with the race detector
+	go test -count=1 ./syncer ./store/...
 
 e2e: build ## real daemons: killed, restarted, joined late, cut off in network namespaces
 	go test -tags process -count=1 ./e2e/...

@@ -131,6 +131,9 @@ func isAncestors(m *pb.Request) bool { return m.GetAncestors() != nil }
 func TestRedundantTransfer(t *testing.T) {
 	const history, gap = 3000, 1500
 	for _, writers := range []int{1, 4, 16, 64} {
+		if underRace && writers != 16 {
+			continue
+		}
 		for _, kind := range []string{"gap", "partition", "partition after gossip", "partition, restarted"} {
 			t.Run(fmt.Sprintf("%d writers, %s", writers, kind), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -282,8 +285,13 @@ func countEvents(net *pipes) map[types.PeerID]int {
 func isHeld(m *pb.Request) bool { return m.GetHeld() != nil }
 
 // TestTooFarBack: when the walk does not close within the budget the client
-// pulls, and so it does at once when it sees that it cannot.
+// pulls, and so it does at once when it sees that it cannot. The budget takes so
+// many events to exceed that there is no smaller test for the race detector, and
+// a walk and a pull run in the others too.
 func TestTooFarBack(t *testing.T) {
+	if underRace {
+		return
+	}
 	for gap, asks := range map[int]bool{16 << 10: true, 17_000: false} {
 		synctest.Test(t, func(t *testing.T) {
 			c, net := cluster(t, 2)
@@ -454,8 +462,12 @@ func TestEndlessAncestors(t *testing.T) {
 	})
 }
 
-// TestHeavyAncestors: so is one that sends the same large events again and again.
+// TestHeavyAncestors: so is one that sends the same large events again and again,
+// for which there is no smaller test either.
 func TestHeavyAncestors(t *testing.T) {
+	if underRace {
+		return
+	}
 	synctest.Test(t, func(t *testing.T) {
 		v := newVictim(t, 1500, same)
 		v.Disconnect(0, 1)

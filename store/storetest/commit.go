@@ -121,6 +121,9 @@ func testTinyEvents(d *disk) {
 		tags = append(tags, string(rune('a'+i)))
 	}
 	n := types.MaxBatchSize / dag.PayloadBatch(1, 0, tags...).Size()
+	if raceEnabled {
+		n /= 10
+	}
 	b := dag.PayloadBatch(n, 0, tags...)
 	must(d, d.store.Commit(b))
 	dag.Add(b)

@@ -19,8 +19,12 @@ func testFault(d *disk) {
 	}
 	dag := d.joined("topic", 2)
 	dag.Grow(d.store, 10)
+	step := 1
+	if raceEnabled {
+		step = 3
+	}
 	for _, persisted := range []bool{false, true} {
-		for call := 0; ; call++ {
+		for call := 0; ; call += step {
 			b := dag.Batch(2)
 			fired := d.Fault(call, persisted)
 			err := d.store.Commit(b)

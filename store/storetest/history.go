@@ -17,6 +17,10 @@ import (
 func testHistory(d *disk) {
 	outer := d.TB
 	defer func() { d.TB = outer }()
+	steps := 12
+	if raceEnabled {
+		steps = 4
+	}
 	topics := 0 // one for each run: to open a new disk takes longer than a run
 	rapid.Check(outer, func(rt *rapid.T) {
 		d.TB = property{outer, rt}
@@ -24,7 +28,7 @@ func testHistory(d *disk) {
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "events"), 0))
 		h := &history{disk: d, dag: NewDAG(d, rng, fmt.Sprint("topic ", topics), 3)}
 		must(d, d.store.JoinTopic(h.dag.Genesis))
-		for range rapid.IntRange(1, 12).Draw(rt, "steps") {
+		for range rapid.IntRange(1, steps).Draw(rt, "steps") {
 			h.step(rt)
 			checkTopic(d, h.dag, true)
 		}

@@ -175,7 +175,11 @@ func testQuery(d *disk) {
 	dag := NewDAG(d, rng, "topic", 3)
 	must(d, d.store.JoinTopic(dag.Genesis))
 	dag.Grow(d.store, 900)
-	for range 300 {
+	queries := 300
+	if raceEnabled {
+		queries = 100
+	}
+	for range queries {
 		q := types.Query{Reverse: rng.IntN(2) == 0}
 		if rng.IntN(2) == 0 {
 			q.After = dag.Events[rng.IntN(len(dag.Events))].CID
