@@ -149,25 +149,28 @@ type signedRoot struct {
 // publishers' keys that it found valid. It is safe for concurrent use.
 type Verifier struct {
 	roots *lru.Cache[signedRoot, struct{}]
-	keys  *lru.Cache[Publisher, struct{}]
-	check func(key ed25519.PublicKey, message, signature []byte) bool // ed25519.Verify; tests count
+	keys  *lru.Cache[Publisher, publicKey]
+	check func(key publicKey, message, signature []byte) bool // publicKey.check; tests count
 
 	mu       sync.Mutex
 	checking map[signedRoot]chan struct{} // closed when the root's check has ended
 }
 
+// maxKeys bounds the keys that a verifier keeps ready, of about 1.6 KB each.
+const maxKeys = 4096
+
 // NewVerifier returns a verifier that remembers up to size batch roots
-// (about 250 bytes each) and as many keys.
+// (about 250 bytes each), and as many keys, up to 4,096 (about 1.6 KB each).
 func NewVerifier(size int) *Verifier {
 	roots, err := lru.New[signedRoot, struct{}](size)
 	if err != nil {
 		panic(err) // only a size that is not positive
 	}
-	keys, err := lru.New[Publisher, struct{}](size)
+	keys, err := lru.New[Publisher, publicKey](min(size, maxKeys))
 	if err != nil {
 		panic(err)
 	}
-	return &Verifier{roots: roots, keys: keys, check: ed25519.Verify, checking: make(map[signedRoot]chan struct{})}
+	return &Verifier{roots: roots, keys: keys, check: publicKey.check, checking: make(map[signedRoot]chan struct{})}
 }
 
 // Verify reports whether e's witness proves that e's publisher signed it. The
@@ -175,7 +178,8 @@ func NewVerifier(size int) *Verifier {
 // witness can prove. It costs one signature check, or for a known batch root
 // only hashes; it blocks while another call checks the same root.
 func (v *Verifier) Verify(e *Event) error {
-	if err := v.checkKey(e.Publisher); err != nil {
+	key, err := v.key(e.Publisher)
+	if err != nil {
 		return err
 	}
 	if len(e.Witness) == 0 {
@@ -183,42 +187,43 @@ func (v *Verifier) Verify(e *Event) error {
 	}
 	switch rest := e.Witness[1:]; e.Witness[0] {
 	case witnessSingle:
-		return verifySingle(e.Publisher, e.CID, rest)
+		return v.verifySingle(key, e.CID, rest)
 	case witnessBatch:
-		return v.verifyBatch(e.Publisher, e.CID, rest)
+		return v.verifyBatch(key, e.Publisher, e.CID, rest)
 	}
 	return fmt.Errorf("%w: type %d", ErrBadWitness, e.Witness[0])
 }
 
-func (v *Verifier) checkKey(p Publisher) error {
-	if v.keys.Contains(p) {
-		return nil
+func (v *Verifier) key(p Publisher) (publicKey, error) {
+	if key, ok := v.keys.Get(p); ok {
+		return key, nil
 	}
-	if err := checkKey(p[:]); err != nil {
-		return fmt.Errorf("%w: publisher's %w", ErrInvalidEvent, err)
+	key, err := newPublicKey(p)
+	if err != nil {
+		return key, fmt.Errorf("%w: publisher's %w", ErrInvalidEvent, err)
 	}
-	v.keys.Add(p, struct{}{})
-	return nil
+	v.keys.Add(p, key)
+	return key, nil
 }
 
-func verifySingle(p Publisher, c cid.Cid, sig []byte) error {
+func (v *Verifier) verifySingle(key publicKey, c cid.Cid, sig []byte) error {
 	if len(sig) != signatureSize {
 		return fmt.Errorf("%w: signature of %d bytes", ErrBadWitness, len(sig))
 	}
-	if !ed25519.Verify(p[:], append([]byte(domainEvent), c.KeyString()...), sig) {
+	if !v.check(key, append([]byte(domainEvent), c.KeyString()...), sig) {
 		return fmt.Errorf("%w: signature does not verify", ErrBadWitness)
 	}
 	return nil
 }
 
-func (v *Verifier) verifyBatch(p Publisher, c cid.Cid, b []byte) error {
+func (v *Verifier) verifyBatch(by publicKey, p Publisher, c cid.Cid, b []byte) error {
 	w, err := decodeBatchWitness(b)
 	if err != nil {
 		return err
 	}
 	root := rootFromPath(w.n, w.index, leafHash(c), w.path)
-	key := signedRoot{publisher: p, n: w.n, root: root, signature: [signatureSize]byte(w.signature)}
-	if !v.verifyRoot(key) {
+	signed := signedRoot{publisher: p, n: w.n, root: root, signature: [signatureSize]byte(w.signature)}
+	if !v.verifyRoot(by, signed) {
 		return fmt.Errorf("%w: batch signature does not verify", ErrBadWitness)
 	}
 	return nil
@@ -226,7 +231,7 @@ func (v *Verifier) verifyBatch(p Publisher, c cid.Cid, b []byte) error {
 
 // verifyRoot checks a batch's signature unless it is remembered. Of calls at one
 // time with one root, one checks it, and the others do only if it was not good.
-func (v *Verifier) verifyRoot(root signedRoot) bool {
+func (v *Verifier) verifyRoot(by publicKey, root signedRoot) bool {
 	v.mu.Lock()
 	if v.roots.Contains(root) {
 		v.mu.Unlock()
@@ -235,12 +240,12 @@ func (v *Verifier) verifyRoot(root signedRoot) bool {
 	if done := v.checking[root]; done != nil {
 		v.mu.Unlock()
 		<-done
-		return v.roots.Contains(root) || v.checkRoot(root)
+		return v.roots.Contains(root) || v.checkRoot(by, root)
 	}
 	done := make(chan struct{})
 	v.checking[root] = done
 	v.mu.Unlock()
-	good := v.checkRoot(root)
+	good := v.checkRoot(by, root)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.checking, root)
@@ -248,8 +253,8 @@ func (v *Verifier) verifyRoot(root signedRoot) bool {
 	return good
 }
 
-func (v *Verifier) checkRoot(root signedRoot) bool {
-	if !v.check(root.publisher[:], batchMessage(root.n, root.root), root.signature[:]) {
+func (v *Verifier) checkRoot(by publicKey, root signedRoot) bool {
+	if !v.check(by, batchMessage(root.n, root.root), root.signature[:]) {
 		return false
 	}
 	v.roots.Add(root, struct{}{})

@@ -150,5 +150,5 @@ func (m *message) sign(key ed25519.PrivateKey) {
 
 // verify reports whether the announcer signed the heads.
 func (m *message) verify() bool {
-	return ed25519.Verify(m.announcer[:], m.signed(), m.signature)
+	return types.CheckSignature(m.announcer, m.signed(), m.signature)
 }
