@@ -107,7 +107,7 @@ func (r *run) end(ctx context.Context, number int, f Fault, nodes []int) error {
 	case Crash, Leave:
 		return r.each(nodes, func(h *host) error { return r.open(ctx, h) })
 	case Byzantine:
-		return r.endAttacks(&f)
+		return r.endAttack(ctx, number)
 	default:
 		r.set(r.now.without(number))
 		return nil

@@ -40,20 +40,42 @@ const (
 	maxStored = 8 << 10
 	// maxStoredPerEvent is what each of the others may take.
 	maxStoredPerEvent = 1 << 10
+	// maxDisk is what a node's data may take in an attack beside the events that
+	// it must hold: an empty database and a cache of peers, 250 KiB, and what the
+	// attack makes it write.
+	maxDisk = 2 << 20
+	// maxDiskPerTopic comes on top for each topic that the node was told to join.
+	maxDiskPerTopic = 4 << 10
+	// maxDiskPerEvent comes on top of an event's payload: its head and witness,
+	// the indexes, and what a compaction has twice for a while.
+	maxDiskPerEvent = 2 << 10
 )
 
-// aftermath is how long after an attack something may wait for links that never
-// come: a minute, and as much again.
-const aftermath = 2 * time.Minute
-
-// assault is a byzantine fault in force.
+// assault is a byzantine fault.
 type assault struct {
-	fault     Fault
+	number    int // of the fault
 	attack    *hostile.Attack
 	victims   []int
 	lives     []*life              // of the victims, when it began
 	connected map[[2]int]bool      // honest nodes, when it began
 	opened    map[types.PeerID]int // their ids
+	begun     time.Time
+
+	// Of one that ended before the scenario did:
+	over     bool
+	lasted   time.Duration
+	accusals []accusal // of the victims, at its end
+}
+
+// accusal is what a node says of the peers of an attack.
+type accusal struct {
+	named bool // what can be proved, in status
+	low   bool // the score of one is below that of who did nothing
+}
+
+// meets reports whether it is all that a proof allows.
+func (a accusal) meets(proof hostile.Proof) bool {
+	return proof == hostile.Nothing || a.named && (a.low || proof != hostile.Offence)
 }
 
 // AttackResult is what a byzantine fault showed.
@@ -79,7 +101,7 @@ func (s *Scenario) needs() (dht, adopts bool) {
 
 // attack lets hostile peers join.
 func (r *run) attack(ctx context.Context, number int, f Fault, nodes []int) error {
-	a := &assault{fault: f, victims: nodes, connected: map[[2]int]bool{}, opened: map[types.PeerID]int{}}
+	a := &assault{number: number, victims: nodes, opened: map[types.PeerID]int{}, begun: time.Now()}
 	cfg := hostile.Config{
 		Behaviour: f.Behaviour, Count: f.Count, Network: simNetwork, Seed: r.s.Seed + uint64(number),
 		Host: r.nextHost,
@@ -94,8 +116,8 @@ func (r *run) attack(ctx context.Context, number int, f Fault, nodes []int) erro
 	for _, i := range nodes {
 		l := r.hosts[i].living()
 		a.lives = append(a.lives, l)
-		if l != nil {
-			cfg.Victims = append(cfg.Victims, r.hosts[i].addr)
+		if addr := r.hosts[i].addr; addr != "" { // one that is down is dialled until it is back
+			cfg.Victims = append(cfg.Victims, addr)
 		}
 	}
 	for _, h := range r.hosts {
@@ -109,7 +131,7 @@ func (r *run) attack(ctx context.Context, number int, f Fault, nodes []int) erro
 	if err != nil {
 		return err
 	}
-	r.assaults, r.underAttack = append(r.assaults, a), true
+	r.assaults = append(r.assaults, a)
 	return nil
 }
 
@@ -140,87 +162,126 @@ func (r *run) connections(ids map[types.PeerID]int) map[[2]int]bool {
 	return connected
 }
 
-// endAttacks ends those of a fault, or all with a negative number.
-func (r *run) endAttacks(f *Fault) error {
+// endAttack ends the attack of a fault, and takes note of what its victims say
+// of it: they need not remember a peer that has gone.
+func (r *run) endAttack(ctx context.Context, number int) error {
+	for _, a := range r.assaults {
+		if a.number != number {
+			continue
+		}
+		for k, i := range a.victims {
+			var of accusal
+			if l := r.hosts[i].living(); l != nil && l == a.lives[k] {
+				var err error
+				if of, err = accuses(ctx, l, a.attack.Behaviour().Proof, a.attack.IDs()); err != nil {
+					return fmt.Errorf("node %d: %w", i, err)
+				}
+			}
+			a.accusals = append(a.accusals, of)
+		}
+		a.over, a.lasted = true, time.Since(a.begun)
+		if err := a.attack.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endAttacks ends all attacks.
+func (r *run) endAttacks() error {
 	var err error
 	for _, a := range r.assaults {
-		if f == nil || a.fault.At == f.At && a.fault.Behaviour == f.Behaviour {
-			err = errors.Join(err, a.attack.Close())
-		}
+		err = errors.Join(err, a.attack.Close())
 	}
 	return err
 }
 
-// endure judges the attacks, ends them, and waits until the nodes have got over
-// them.
+// endure judges the attacks, and ends them.
 func (r *run) endure(ctx context.Context, result *Result, growth func() uint64) error {
 	if len(r.assaults) == 0 {
 		return nil
 	}
-	if err := r.judge(ctx, result); err != nil {
-		return err
-	}
-	result.Growth = growth()
-	result.GrowthCap = r.heapCap()
-	if result.Growth > result.GrowthCap {
-		result.Wrong = append(result.Wrong, fmt.Sprintf("the heap grew by %d bytes, at most %d may be", result.Growth, result.GrowthCap))
-	}
-	if err := r.endAttacks(nil); err != nil {
-		return err
-	}
-	r.underAttack = false
-	if late := r.converge(ctx, aftermath); late != nil {
-		result.Wrong = append(result.Wrong, "after the attacks: "+late.Error())
-	}
-	return ctx.Err()
-}
-
-// judge holds what the attacks led to to what they may, while they still go on.
-func (r *run) judge(ctx context.Context, result *Result) error {
 	for _, a := range r.assaults {
-		of, err := r.judgeOne(ctx, a, result)
+		of, err := r.judge(ctx, a, result)
 		if err != nil {
 			return err
 		}
 		result.Attacks = append(result.Attacks, of)
 	}
-	return nil
+	result.Growth, result.GrowthCap = growth(), r.heapCap()
+	result.DiskCap = r.diskCap()
+	return r.endAttacks()
 }
 
-func (r *run) judgeOne(ctx context.Context, a *assault, result *Result) (AttackResult, error) {
+// judge holds what an attack led to to what it may, while it still goes on or
+// after it ended.
+func (r *run) judge(ctx context.Context, a *assault, result *Result) (AttackResult, error) {
 	how, ids := a.attack.Behaviour(), a.attack.IDs()
-	of := AttackResult{
-		Behaviour: how.Name, Peers: len(ids), Victims: len(a.victims), Proof: how.Proof.String(),
-		Done: a.attack.Done(), Streams: a.attack.Streams(),
-	}
+	of := AttackResult{Behaviour: how.Name, Peers: len(ids), Victims: len(a.victims), Proof: how.Proof.String()}
 	wrong := func(format string, args ...any) {
 		result.Wrong = append(result.Wrong, how.Name+": "+fmt.Sprintf(format, args...))
 	}
+	stayed := false
 	for k, i := range a.victims {
 		l := r.hosts[i].living()
 		if l == nil || l != a.lives[k] {
 			continue // it forgets with its life
 		}
-		named, low, err := awaitAccusal(ctx, l, how.Proof, ids)
-		if err != nil {
+		stayed = true
+		var says accusal
+		var err error
+		if a.over {
+			says = a.accusals[k]
+		} else if says, err = awaitAccusal(ctx, l, how.Proof, ids); err != nil {
 			return of, fmt.Errorf("node %d: %w", i, err)
 		}
-		if named {
+		if says.named {
 			of.Named++
 		}
-		if how.Proof != hostile.Nothing && !named {
+		if says.meets(how.Proof) || a.over && a.lasted < patience {
+			continue
+		}
+		if says.named {
+			wrong("node %d names the peer, and its score is not below 0", i)
+		} else {
 			wrong("node %d does not name the peer", i)
 		}
-		if how.Proof == hostile.Offence && named && !low {
-			wrong("node %d names the peer, and its score is not below 0", i)
-		}
 	}
+	of.Done, of.Streams = a.attack.Done(), a.attack.Streams()
+	if stayed && !a.over && of.Done == 0 {
+		wrong("it did nothing")
+	}
+	r.judgeHonest(ctx, a, wrong)
+	if n, most := r.adopted(); n > most {
+		wrong("a node holds %d topics, at most %d may be", n, most)
+	}
+	return of, nil
+}
+
+// minScore is the score of a node with another below which gossip begins to
+// withhold things from it. Overload alone can bring it a little below 0.
+const minScore = -100
+
+// judgeHonest finds what an attack made nodes do to each other: accuse, starve,
+// cut off.
+func (r *run) judgeHonest(ctx context.Context, a *assault, wrong func(format string, args ...any)) {
 	for _, h := range r.hosts {
-		if l := h.living(); l != nil {
-			for _, o := range offenders(ctx, l) {
-				if !slices.Contains(ids, o.Peer) && a.opened[o.Peer] > 0 {
-					wrong("%s accuses node %d: %s", h.name, a.opened[o.Peer], o.Reason)
-				}
+		l := h.living()
+		if l == nil {
+			continue
+		}
+		for _, o := range offenders(ctx, l) {
+			if other, ok := a.opened[o.Peer]; ok {
+				wrong("%s accuses node %d: %s", h.name, other, o.Reason)
+			}
+		}
+		for _, p := range l.here().Peers() {
+			other, ok := a.opened[p.ID]
+			if ok && p.Offence.Count > 0 {
+				wrong("%s accuses node %d: %s", h.name, other, p.Offence.Reason)
+			}
+			if ok && p.Score < minScore {
+				wrong("%s has node %d at a score of %.1f, and tells it little", h.name, other, p.Score)
 			}
 		}
 	}
@@ -230,55 +291,45 @@ func (r *run) judgeOne(ctx context.Context, a *assault, result *Result) (AttackR
 			wrong("nodes %d and %d are not connected any more", pair[0], pair[1])
 		}
 	}
-	if of.Streams > maxStreams {
-		wrong("%d streams were served to one peer, at most %d may be", of.Streams, maxStreams)
-	}
-	if n, most := r.adopted(); n > most {
-		wrong("a node holds %d topics, at most %d may be", n, most)
-	}
-	return of, nil
 }
 
-// accusal is how long a node may take to accuse a hostile peer after it
-// converged with the others: it may not have met the peer again until the next
-// exchange about all topics.
-const accusal = 45 * time.Second
+// patience is how long a node may take to accuse a hostile peer: it may not have
+// met the peer again until the next exchange about all topics.
+const patience = 45 * time.Second
 
-// awaitAccusal is accuses once the node accuses one of the ids as it must, or
-// accusal after.
-func awaitAccusal(ctx context.Context, l *life, proof hostile.Proof, ids []types.PeerID) (named, low bool, err error) {
+// awaitAccusal is what accuses returns once the node accuses one of the ids as it
+// must, or after patience.
+func awaitAccusal(ctx context.Context, l *life, proof hostile.Proof, ids []types.PeerID) (accusal, error) {
 	for begun := time.Now(); ; {
-		named, low, err = accuses(ctx, l, proof, ids)
-		met := proof == hostile.Nothing || named && (low || proof != hostile.Offence)
-		if err != nil || met || time.Since(begun) > accusal || !sleep(ctx, lookAgain) {
-			return named, low, err
+		says, err := accuses(ctx, l, proof, ids)
+		if err != nil || says.meets(proof) || time.Since(begun) > patience || !sleep(ctx, lookAgain) {
+			return says, err
 		}
 	}
 }
 
-// accuses reports whether a node says of one of the peers what can be proved, and
-// whether its score is below that of one who did nothing.
-func accuses(ctx context.Context, l *life, proof hostile.Proof, ids []types.PeerID) (named, low bool, err error) {
+// accuses returns what a node says of the peers now.
+func accuses(ctx context.Context, l *life, proof hostile.Proof, ids []types.PeerID) (says accusal, err error) {
 	for _, t := range l.topics {
 		s, err := t.(*node.Topic).Status(ctx)
 		if err != nil {
-			return false, false, err
+			return says, err
 		}
-		named = named || slices.ContainsFunc(s.Offenders, func(o node.Offender) bool { return slices.Contains(ids, o.Peer) })
+		says.named = says.named || slices.ContainsFunc(s.Offenders, func(o node.Offender) bool { return slices.Contains(ids, o.Peer) })
 		if proof != hostile.Unproven {
 			continue
 		}
-		named = slices.ContainsFunc(s.Missing, func(m node.Missing) bool {
+		says.named = slices.ContainsFunc(s.Missing, func(m node.Missing) bool {
 			return slices.ContainsFunc(m.Asked, func(a node.Answer) bool { return slices.Contains(ids, a.Peer) })
 		})
-		if named {
+		if says.named {
 			break
 		}
 	}
 	for _, p := range l.here().Peers() {
-		low = low || slices.Contains(ids, p.ID) && p.Score < 0
+		says.low = says.low || slices.Contains(ids, p.ID) && p.Score < 0
 	}
-	return named, low, nil
+	return says, nil
 }
 
 func offenders(ctx context.Context, l *life) []node.Offender {
@@ -304,12 +355,28 @@ func (r *run) adopted() (most, limit int) {
 			most = max(most, len(l.here().Topics()))
 		}
 	}
-	return most, r.s.Topics + maxAdopted
+	limit = r.s.Topics
+	if _, adopts := r.s.needs(); adopts {
+		limit += maxAdopted
+	}
+	return most, limit
 }
 
 // expected returns how many events of a topic hostile peers serve that must be
-// integrated.
+// integrated: those who have gone may not have served all that they had.
 func (r *run) expected(topic types.TopicID) int {
+	n := 0
+	for _, a := range r.assaults {
+		if !a.over {
+			n += a.attack.Events(topic)
+		}
+	}
+	return n
+}
+
+// allowed returns how many events of a topic hostile peers have, or had, that may
+// be integrated.
+func (r *run) allowed(topic types.TopicID) int {
 	n := 0
 	for _, a := range r.assaults {
 		n += a.attack.Events(topic)
@@ -332,7 +399,7 @@ func (r *run) checkLogs(replicas []Replica) []string {
 			}
 		}
 		if len(replica.Log) > 0 {
-			limit += r.expected(replica.Log[0].Topic) * maxStoredPerEvent
+			limit += r.allowed(replica.Log[0].Topic) * maxStoredPerEvent
 		}
 		if size > limit {
 			wrong = append(wrong, fmt.Sprintf("%s stored %d bytes of hostile peers, at most %d may be", replica.Node, size, limit))
@@ -342,7 +409,7 @@ func (r *run) checkLogs(replicas []Replica) []string {
 		for _, replica := range replicas {
 			for n, e := range replica.Log {
 				if a.attack.Banned(e) {
-					wrong = append(wrong, fmt.Sprintf("%s: %s: event %s was integrated as number %d", replica.Node, a.fault.Behaviour, e.CID, n+1))
+					wrong = append(wrong, fmt.Sprintf("%s: %s: event %s was integrated as number %d", replica.Node, a.attack.Behaviour().Name, e.CID, n+1))
 					break
 				}
 			}
@@ -397,11 +464,26 @@ func liveHeap() uint64 {
 
 // heapCap is by how much the heap may grow.
 func (r *run) heapCap() uint64 {
+	return uint64(r.s.Nodes) * (maxHeapGrowth + uint64(r.allowedEvents())*maxHeapPerEvent)
+}
+
+// diskCap is what the data of all nodes may take; 0: copies of it were made,
+// which count as well.
+func (r *run) diskCap() uint64 {
+	if slices.ContainsFunc(r.s.Faults, func(f Fault) bool { return f.Kind == Crash || f.Kind == RestoreOld }) {
+		return 0
+	}
+	events := uint64(r.s.Events + r.allowedEvents())
+	return uint64(r.s.Nodes) * (maxDisk + uint64(r.s.Topics)*maxDiskPerTopic + events*uint64(r.s.Size+maxDiskPerEvent))
+}
+
+// allowedEvents is allowed of all topics.
+func (r *run) allowedEvents() int {
 	events := 0
 	for k := range r.s.Topics {
 		if g, err := types.NewOpen(simTopic(k)); err == nil {
-			events += r.expected(g.ID())
+			events += r.allowed(g.ID())
 		}
 	}
-	return uint64(r.s.Nodes) * (maxHeapGrowth + uint64(events)*maxHeapPerEvent)
+	return events
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"runtime/metrics"
@@ -35,7 +36,7 @@ func (r *Result) List() []Peak {
 		{"pending on a node", uint64(r.Peaks.Pending), node.MaxPending, true},
 		{"streams served by a node", uint64(r.Peaks.Streams), node.MaxStreams, false},
 		{"heap of the process", r.Peaks.Heap, 0, true},
-		{"disk of all nodes", uint64(r.Peaks.Disk), 0, true},
+		{"disk of all nodes", uint64(r.Peaks.Disk), r.DiskCap, true},
 	}
 	if len(r.Attacks) > 0 {
 		list = append(list, Peak{"growth of the heap", r.Growth, r.GrowthCap, true})
@@ -44,6 +45,17 @@ func (r *Result) List() []Peak {
 		list = append(list, Peak{"streams served to a hostile peer", uint64(a.Streams), maxStreams, false})
 	}
 	return list
+}
+
+// exceeded returns the peaks that are above their caps, one sentence each.
+func (r *Result) exceeded() []string {
+	var wrong []string
+	for _, p := range r.List() {
+		if p.Cap > 0 && p.Value > p.Cap {
+			wrong = append(wrong, fmt.Sprintf("%s: %d, at most %d may be", p.Name, p.Value, p.Cap))
+		}
+	}
+	return wrong
 }
 
 // String returns the peak for people: "pending on a node 12 KiB of 64 MiB".

@@ -70,6 +70,7 @@ type Result struct {
 	Attacks   []AttackResult `json:"attacks,omitempty"`    // in the order in which they began
 	Growth    uint64         `json:"growth,omitempty"`     // of the heap of the process, with attacks alone
 	GrowthCap uint64         `json:"growth_cap,omitempty"` // what it may be
+	DiskCap   uint64         `json:"disk_cap,omitempty"`   // what Peaks.Disk may be, with attacks alone
 	Faults    []Happening    `json:"faults"`               // in the order in which they happened
 
 	// Of a run with Options.Trace:
@@ -132,9 +133,8 @@ type run struct {
 	dirs   int // how many data directories were made after the first ones
 	copies map[copyKey]string
 
-	assaults    []*assault
-	underAttack bool // hostile peers are about: what they send may wait for its links
-	strangers   int  // hostile peers so far
+	assaults  []*assault
+	strangers int // hostile peers so far
 
 	seen atomic.Pointer[conditions] // now, for the nodes
 
@@ -215,13 +215,20 @@ func (r *run) course(ctx context.Context) (*Result, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	err := r.endure(ctx, result, growth)
+	result.Wrong = append(result.Wrong, result.exceeded()...)
+	if err == nil && late == nil {
+		late = r.settle(ctx)
+	}
 	if late != nil {
 		result.Wrong = append(result.Wrong, late.Error())
 	}
-	if err := r.inspect(ctx); err != nil {
-		return nil, err
+	if err == nil {
+		err = ctx.Err()
 	}
-	err := r.endure(ctx, result, growth)
+	if err == nil {
+		err = r.inspect(ctx)
+	}
 	if err == nil {
 		err = r.check(ctx, result)
 	}
@@ -379,7 +386,7 @@ func (r *run) close() error {
 	for i := range all {
 		all[i] = i
 	}
-	err := errors.Join(r.endAttacks(nil), r.leave(all))
+	err := errors.Join(r.endAttacks(), r.leave(all))
 	r.net.close()
 	return err
 }

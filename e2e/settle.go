@@ -15,17 +15,18 @@ import (
 // lookAgain is how often replicas of one size that differ are compared.
 const lookAgain = 50 * time.Millisecond
 
-// converge waits until all replicas of each topic are equal. The error says
-// which
-// are not within so long.
+// aftermath is how long something may wait for links that never come, those of
+// an attack or of events that were lost with a disk: a minute, and as much again.
+const aftermath = 2 * time.Minute
+
+// converge waits until all replicas of each topic are equal. The error says which
+// are not within so long. What waits for its links then, waits for what nobody
+// has: see settle.
 func (r *run) converge(ctx context.Context, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for k := range r.s.Topics {
-		topics := make([]topic, len(r.hosts))
-		for i, h := range r.hosts {
-			topics[i] = h.living().topics[k]
-		}
+		topics := r.replicas(k)
 		for {
 			equal, err := r.compare(ctx, topics)
 			if err == nil {
@@ -45,6 +46,31 @@ func (r *run) converge(ctx context.Context, within time.Duration) error {
 	return nil
 }
 
+// replicas returns the k-th topic of every node.
+func (r *run) replicas(k int) []topic {
+	topics := make([]topic, len(r.hosts))
+	for i, h := range r.hosts {
+		topics[i] = h.living().topics[k]
+	}
+	return topics
+}
+
+// settle waits until nothing is pending any more, and replicas are equal still.
+// The error says which are not.
+func (r *run) settle(ctx context.Context) error {
+	within, cancel := context.WithTimeout(ctx, aftermath)
+	defer cancel()
+	for k := range r.s.Topics {
+		for i, t := range r.replicas(k) {
+			s, err := t.Wait(within, func(s node.Status) bool { return s.Pending == 0 })
+			if err != nil {
+				return fmt.Errorf("node %d has %d events of %q pending %v after all were equal: %w", i, s.Pending, t.Name(), aftermath, err)
+			}
+		}
+	}
+	return r.converge(ctx, aftermath)
+}
+
 // compare waits until all replicas have as many events as were acknowledged and
 // as the largest has now, and reports whether they are equal then.
 func (r *run) compare(ctx context.Context, topics []topic) (bool, error) {
@@ -61,7 +87,7 @@ func (r *run) compare(ctx context.Context, topics []topic) (bool, error) {
 	equal := true
 	var first types.Hash
 	for i, t := range topics {
-		s, err := t.Wait(ctx, func(s node.Status) bool { return s.Events >= most && (s.Pending == 0 || r.underAttack) })
+		s, err := t.Wait(ctx, func(s node.Status) bool { return s.Events >= most })
 		if err != nil {
 			return false, fmt.Errorf("node %d has %d events of %q, %d pending, of %d: %s, %s: %w",
 				i, s.Events, t.Name(), s.Pending, most, s.State, s.Reason, err)
