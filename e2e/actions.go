@@ -56,25 +56,17 @@ func (r *run) draw(f Fault) []int {
 			pick = max(r.s.Nodes/2, 1)
 		}
 	}
-	nodes := r.rng.Perm(r.s.Nodes)[:pick]
+	nodes := r.rng.Perm(r.s.Nodes)
+	if f.Kind == RestoreOld { // of what is there to be copied
+		joins := r.s.joins()
+		nodes = slices.DeleteFunc(nodes, func(i int) bool {
+			at, late := joins[i]
+			return late && at >= f.At-f.Age
+		})
+	}
+	nodes = nodes[:min(pick, len(nodes))]
 	slices.Sort(nodes)
 	return nodes
-}
-
-// absent returns the nodes that join later.
-func (r *run) absent() map[int]bool {
-	absent, met := map[int]bool{}, map[int]bool{}
-	faults := slices.Clone(r.s.Faults)
-	slices.SortStableFunc(faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
-	for _, f := range faults {
-		if f.Kind == Join || f.Kind == Leave || f.Kind == Crash {
-			for _, i := range f.Nodes { // those that are drawn were there
-				absent[i] = absent[i] || f.Kind == Join && !met[i]
-				met[i] = true
-			}
-		}
-	}
-	return absent
 }
 
 func (r *run) begin(ctx context.Context, number int, f Fault, nodes []int) error {

@@ -126,11 +126,14 @@ func parse(text []byte) (Scenario, error) {
 	if err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&f); err != nil {
 		return Scenario{}, located(text, err)
 	}
+	at, _ := findLines(text)
+	if name := at.foreign(); name != "" {
+		return Scenario{}, &FileError{Line: at[name], Err: fmt.Errorf("unknown key %s, all are in lower case", name)}
+	}
 	s := f.scenario()
 	err := s.Validate()
 	var wrong *FieldError
 	if errors.As(err, &wrong) {
-		at, _ := findLines(text)
 		return s, &FileError{Line: at.of(wrong), Err: err}
 	}
 	return s, err
@@ -188,6 +191,18 @@ func findLines(text []byte) (at places, again int) {
 		at[name] = line
 	}
 	return at, again
+}
+
+// foreign returns the first name that is written otherwise than the keys of a
+// scenario, which the decoder does not mind; "": none is.
+func (at places) foreign() string {
+	first := ""
+	for name, line := range at {
+		if name != strings.ToLower(name) && (first == "" || line < at[first]) {
+			first = name
+		}
+	}
+	return first
 }
 
 // dotted returns the name of a table or key, and its line.

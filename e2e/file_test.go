@@ -138,6 +138,11 @@ func TestLoadRefuses(t *testing.T) {
 		{"what is not there", head + "[[fault]]\nkind = \"crash\"\n[[fault]]\nat = \"1s\"\n", `:5: fault 2: kind: "" is none of`},
 		{"a dotted key", head + "link.loss = 2.0\n", ":3: link.loss"},
 		{"inline faults", head + "fault = [{kind = \"crash\", at = \"1h\"}]\n", ":3: fault 1: at: 1h0m0s is not within"},
+		{"another case", head + "Nodes = 4\n", ":3: unknown key Nodes"},
+		{"another case in a fault", head + "[[fault]]\nkind = \"crash\"\n[[fault]]\nKind = \"heal\"\n", ":6: unknown key fault.1.Kind"},
+		{"no number", head + "[link]\nloss = nan\n", ":4: link.loss: NaN is not in"},
+		{"no number in a fault", head + "[[fault]]\nkind = \"lose\"\nloss = nan\n", ":5: fault 1: loss: NaN is not in"},
+		{"a copy of who is not there", head + "[[fault]]\nkind = \"restore-old\"\nat = \"9s\"\nage = \"5s\"\nnodes = [1]\n[[fault]]\nkind = \"join\"\nat = \"4s\"\nnodes = [1]\n", ":7: fault 1: nodes: 1 joins at 4s, and the copy is made at 4s"},
 		{"a quoted key", "\"duration\" = \"1m\"\n\"no\\u0064es\" = 0\n", ":2: nodes"},
 	} {
 		name := filepath.Join(t.TempDir(), "bad.toml")

@@ -35,8 +35,12 @@ func (p *processes) open(ctx context.Context, index int, cfg node.Config) (insta
 	if err := q.forget(); err != nil {
 		return nil, err
 	}
+	dht := "off"
+	if cfg.DHT == node.DHTServer {
+		dht = "server"
+	}
 	q.cmd = exec.Command(p.binary, "run", "--data-dir", cfg.Dir, "--api", "127.0.0.1:0",
-		"--listen", cmp.Or(p.listens[index], anyPort), "--network", cfg.Network, "--dht", "off")
+		"--listen", cmp.Or(p.listens[index], anyPort), "--network", cfg.Network, "--dht", dht)
 	for _, b := range cfg.Bootstrap {
 		q.cmd.Args = append(q.cmd.Args, "--bootstrap", b)
 	}

@@ -179,9 +179,9 @@ func (r *run) run(ctx context.Context) (*Result, error) {
 
 func (r *run) course(ctx context.Context) (*Result, error) {
 	actions := r.schedule()
-	absent := r.absent()
+	joins := r.s.joins()
 	for _, h := range r.hosts {
-		if absent[h.index] {
+		if _, late := joins[h.index]; late {
 			continue
 		}
 		if err := r.open(ctx, h); err != nil {

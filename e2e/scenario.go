@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -193,16 +194,40 @@ func (s *Scenario) Validate() error {
 		return fieldf("link.jitter", "%v is negative", s.Link.Jitter)
 	case s.Expect.Within < 0:
 		return fieldf("expect.within", "%v is negative", s.Expect.Within)
-	case s.Link.Loss < 0 || s.Link.Loss >= 1:
+	case !isShare(s.Link.Loss):
 		return fieldf("link.loss", "%v is not in [0, 1)", s.Link.Loss)
 	}
+	joins := s.joins()
 	for i := range s.Faults {
-		if err := s.Faults[i].validate(s); err != nil {
+		if err := s.Faults[i].validate(s, joins); err != nil {
 			err.Fault = i
 			return err
 		}
 	}
 	return nil
+}
+
+// isShare reports whether f is in [0, 1). NaN is not.
+func isShare(f float64) bool { return f >= 0 && f < 1 }
+
+// joins returns when those nodes join that were not there from the start: they
+// join by name before they leave or crash. Those that are drawn were there.
+func (s *Scenario) joins() map[int]time.Duration {
+	joins, met := map[int]time.Duration{}, map[int]bool{}
+	faults := slices.Clone(s.Faults)
+	slices.SortStableFunc(faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
+	for _, f := range faults {
+		if f.Kind != Join && f.Kind != Leave && f.Kind != Crash {
+			continue
+		}
+		for _, i := range f.Nodes {
+			if f.Kind == Join && !met[i] {
+				joins[i] = f.At
+			}
+			met[i] = true
+		}
+	}
+	return joins
 }
 
 // validateOwn checks the fields that belong to one kind.
@@ -229,7 +254,7 @@ func (f *Fault) validateOwn() *FieldError {
 		}
 	}
 	switch {
-	case f.Kind == Lose && (f.Loss <= 0 || f.Loss >= 1):
+	case f.Kind == Lose && (f.Loss == 0 || !isShare(f.Loss)):
 		return fieldf("loss", "%v is not in (0, 1)", f.Loss)
 	case f.Kind == Delay && f.Delay <= 0:
 		return fieldf("delay", "%v is not positive", f.Delay)
@@ -247,7 +272,8 @@ func (f *Fault) validateOwn() *FieldError {
 	return nil
 }
 
-func (f *Fault) validate(s *Scenario) *FieldError {
+// validate checks a fault; joins are those of the scenario.
+func (f *Fault) validate(s *Scenario, joins map[int]time.Duration) *FieldError {
 	if err := f.validateOwn(); err != nil {
 		return err
 	}
@@ -275,6 +301,9 @@ func (f *Fault) validate(s *Scenario) *FieldError {
 	for k, i := range f.Nodes {
 		if i < 0 || i >= s.Nodes {
 			return fieldf("nodes", "%d is not in [0, %d]", i, s.Nodes-1)
+		}
+		if at, late := joins[i]; late && f.Kind == RestoreOld && at >= f.At-f.Age {
+			return fieldf("nodes", "%d joins at %v, and the copy is made at %v", i, at, f.At-f.Age)
 		}
 		if slices.Contains(f.Nodes[:k], i) {
 			return fieldf("nodes", "%d is there twice", i)
