@@ -45,6 +45,14 @@ func Builtin() []Scenario {
 			},
 		},
 		{
+			Name: "topics", About: "Five nodes write to twenty topics, while one crashes, and one that joins late gets all of them.",
+			Nodes: 5, Topics: 20, Events: 500, Writers: 10, Duration: 6 * s, Link: lan,
+			Faults: []Fault{
+				{At: 1 * s, Kind: Crash, Nodes: []int{0}, For: 2 * s},
+				{At: 4 * s, Kind: Join, Nodes: []int{4}},
+			},
+		},
+		{
 			Name: "late", About: "A node joins when nearly all has been written.",
 			Nodes: 4, Events: 2000, Writers: 8, Duration: 4 * s, Link: lan,
 			Faults: []Fault{{At: 3500 * time.Millisecond, Kind: Join, Nodes: []int{3}}},
@@ -127,9 +135,13 @@ func Builtin() []Scenario {
 	return all
 }
 
-// Named returns the built-in scenario of that name.
+// Named returns the scenario of that name, of Builtin or of Cases.
 func Named(name string) (Scenario, bool) {
-	for _, s := range Builtin() {
+	all := Builtin()
+	for _, c := range Cases() {
+		all = append(all, c.Scenario)
+	}
+	for _, s := range all {
 		if s.Name == name {
 			return s, true
 		}

@@ -23,6 +23,7 @@ func Cases() []Case {
 		{builtin("one-way"), "asymmetric partition"},
 		{builtin("churn"), "a third leaves and joins"},
 		{builtin("crash"), "crashes"},
+		{builtin("topics"), "many topics"},
 		{builtin("loss"), "30% loss"},
 		{builtin("jitter"), "500 ms jitter"},
 		{builtin("bad-line"), "half lost, the rest 300 ms late"},

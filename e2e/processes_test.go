@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,22 +21,39 @@ func program(t *testing.T) string {
 }
 
 // One scenario, with a crash, a restart and a node that joins late, runs on all
-// media.
+// media, and so does one with many topics.
 func TestEveryMedium(t *testing.T) {
-	s, ok := Named("lives")
-	if !ok {
-		t.Fatal("no such scenario")
+	for _, name := range []string{"lives", "topics"} {
+		s := builtin(name)
+		for _, m := range []Medium{Simulated, Loopback, Processes} {
+			t.Run(name+"/"+m.String(), func(t *testing.T) {
+				o := Options{Medium: m, Binary: program(t)}
+				if m == Simulated {
+					synctest.Test(t, func(t *testing.T) { holdWith(t, s, o) })
+					return
+				}
+				t.Parallel()
+				holdWith(t, s, o)
+			})
+		}
 	}
-	for _, m := range []Medium{Simulated, Loopback, Processes} {
-		t.Run(m.String(), func(t *testing.T) {
-			o := Options{Medium: m, Binary: program(t)}
-			if m == Simulated {
-				synctest.Test(t, func(t *testing.T) { holdWith(t, s, o) })
-				return
-			}
-			t.Parallel()
-			holdWith(t, s, o)
-		})
+}
+
+// Processes of a scenario with a DHT take part in one.
+func TestProcessesHaveADHT(t *testing.T) {
+	for _, dht := range []bool{false, true} {
+		r := newRun(Scenario{Nodes: 1, Duration: time.Second, DHT: dht}.withDefaults(), Options{Medium: Processes, Binary: program(t)}, t.TempDir())
+		r.fail = func(err error) { t.Error(err) }
+		if err := r.open(t.Context(), r.hosts[0]); err != nil {
+			t.Fatal(err)
+		}
+		args := r.hosts[0].living().node.(*process).cmd.Args
+		if i := slices.Index(args, "--dht"); i < 0 || (args[i+1] == "server") != dht {
+			t.Errorf("DHT %t: %q", dht, args)
+		}
+		if err := r.close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -301,7 +301,7 @@ func (r *run) append(ctx context.Context, w, k int) error {
 		if h, l := r.up(w % r.s.Nodes); l != nil {
 			payload := make([]byte, r.s.Size)
 			copy(payload, fmt.Sprintf("writer %d, event %d, try %d", w, k, try))
-			topic := l.topics[k%len(l.topics)]
+			topic := l.topics[(w+k/r.s.Writers)%len(l.topics)] // each writer writes to all
 			e, err := topic.Append(l.ctx, payload)
 			if err == nil && r.acknowledge(h, l, e) {
 				return nil

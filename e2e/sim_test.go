@@ -14,6 +14,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/cairn-p2p/cairn/node"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -63,6 +64,9 @@ func holdWith(t *testing.T, s Scenario, o Options) {
 	if r.Lost != 0 {
 		t.Errorf("%d acknowledged events are lost", r.Lost)
 	}
+	if r.Heads < min(s.Topics, s.Events) {
+		t.Errorf("%d heads, want one in each of %d topics", r.Heads, s.Topics)
+	}
 	if r.Acknowledged != s.Events {
 		t.Errorf("%d events acknowledged, want %d", r.Acknowledged, s.Events)
 	}
@@ -93,8 +97,11 @@ func TestCases(t *testing.T) {
 			t.Errorf("case %q, of %q, has no name of its own or does not say what it shows", c.Name, c.Shows)
 		}
 		names[c.Name] = true
-		_, known := Named(c.Name)
-		if known || skipsWithRace(i) || slices.ContainsFunc(hostile, func(s Scenario) bool { return s.Name == c.Name }) {
+		if s, ok := Named(c.Name); !ok || s.About != c.About {
+			t.Errorf("case %q is not found by its name", c.Name)
+		}
+		known := func(s Scenario) bool { return s.Name == c.Name }
+		if slices.ContainsFunc(Builtin(), known) || slices.ContainsFunc(hostile, known) || skipsWithRace(i) {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {
@@ -180,6 +187,39 @@ func TestCrashAlone(t *testing.T) {
 			{At: 500 * time.Millisecond, Kind: Crash, For: 100 * time.Millisecond},
 			{At: time.Second, Kind: Crash},
 		},
+	})
+}
+
+// Each writer writes to each topic, however many there are of both.
+func TestWritersWriteToAllTopics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, writers := range []int{1, 3, 6} {
+			r := newRun(Scenario{Nodes: 1, Topics: 3, Events: 36, Writers: writers, Duration: time.Second}.withDefaults(), Options{}, t.TempDir())
+			if err := r.open(t.Context(), r.hosts[0]); err != nil {
+				t.Fatal(err)
+			}
+			r.started = time.Now()
+			wrote := map[[2]string]int{} // by writer and topic
+			if err := r.play(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			for _, topic := range r.hosts[0].living().topics {
+				replica, err := readReplica(t.Context(), "", topic.(*node.Topic))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range replica.Log {
+					writer, _, _ := strings.Cut(string(e.Payload), ",")
+					wrote[[2]string{writer, topic.Name()}]++
+				}
+			}
+			if len(wrote) != 3*writers {
+				t.Errorf("%d writers: %v, want all to write to 3 topics", writers, wrote)
+			}
+			if err := r.close(); err != nil {
+				t.Error(err)
+			}
+		}
 	})
 }
 

@@ -43,7 +43,8 @@ func newSimRun(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run FILE.toml|NAME",
 		Short: "Run a scenario",
-		Long: `Run a scenario: a file's, or the built-in one of that name.
+		Long: `Run a scenario: a file's, or the one of that name that comes with Cairn: a built-in one, or a case of the table in
+docs/simulation.md, hostile peers among them.
 
 The nodes are whole ones, in this process unless --network says otherwise, with their
 data in a temporary directory. They run in real time. It exits with 0 only if every invariant held in the end. 'cairn
@@ -78,7 +79,7 @@ func newSimLs(a *app) *cobra.Command {
 func newSimShow(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show NAME",
-		Short: "Print a built-in scenario as a file for 'cairn sim run'",
+		Short: "Print a scenario that comes with Cairn as a file for 'cairn sim run'",
 		Args:  cobra.ExactArgs(1),
 		RunE: a.verb(func(_ context.Context, _ *cobra.Command, args []string) error {
 			if a.output != formatTable {
@@ -265,7 +266,8 @@ func show(p progress) func(e2e.Progress) {
 	}
 }
 
-// scenario returns a file's scenario, or the built-in one of that name.
+// scenario returns a file's scenario, or the one of that name that comes with
+// Cairn.
 func scenario(arg string) (e2e.Scenario, error) {
 	if !strings.HasSuffix(arg, ".toml") {
 		return builtin(arg)
