@@ -98,6 +98,7 @@ func (h *host) bury(l *life) {
 	defer h.mu.Unlock()
 	h.past.Synced += s.Synced
 	h.past.Redundant += s.Redundant
+	h.past.Sent += s.Sent
 }
 
 // stats returns what the host did in all its lives, and what its node has in
@@ -110,6 +111,7 @@ func (h *host) stats() node.Stats {
 		now := h.life.node.Stats()
 		now.Synced += s.Synced
 		now.Redundant += s.Redundant
+		now.Sent += s.Sent
 		return now
 	}
 	return s

@@ -59,6 +59,9 @@ type Result struct {
 	Converged time.Duration `json:"converged"`
 	Bytes     uint64        `json:"bytes"`   // that all nodes sent until then; 0 from Processes, which are not looked into
 	Packets   uint64        `json:"packets"` // the same; 0 but on the simulated network, which alone sees them
+	// Messages is how many frames of gossipsub and of the sync protocol all nodes
+	// sent until then; 0 from Processes.
+	Messages uint64 `json:"messages"`
 	// Redundant is the number of events that came by sync to a node that had
 	// them, by Needed: those that the nodes needed from each other, each from its
 	// publisher to every other node once.
@@ -209,7 +212,9 @@ func (r *run) course(ctx context.Context) (*Result, error) {
 	stop()
 	result.Faults, result.Samples, result.Peaks = r.trace.faults, r.trace.samples, r.trace.peaks
 	for _, h := range r.hosts {
-		result.Redundant += h.stats().Redundant
+		s := h.stats()
+		result.Redundant += s.Redundant
+		result.Messages += s.Sent
 	}
 	result.Bytes, result.Packets = r.net.traffic()
 	if err := ctx.Err(); err != nil {

@@ -348,6 +348,9 @@ func TestTrace(t *testing.T) {
 		if want := []int{100, 100, 100}; !slices.Equal(last.Events, want) || last.Acknowledged != 100 {
 			t.Errorf("last sample %+v, want %v", last, want)
 		}
+		if r.Messages < uint64(r.Events) {
+			t.Errorf("%d messages of %d events", r.Messages, r.Events)
+		}
 		if len(r.Log) != 50 {
 			t.Errorf("%d events of the first topic, want 50", len(r.Log))
 		}

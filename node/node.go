@@ -395,6 +395,7 @@ type Stats struct {
 	Redundant uint64 // of these, to no use: they were here already when they came
 	Pending   int64  // bytes of pending events of all topics; at most about MaxPending
 	Streams   int    // that peers sync through, served now; at most MaxStreams
+	Sent      uint64 // messages to other peers: frames of gossipsub, and requests and answers of the sync protocol
 }
 
 // MaxStreams bounds the streams that a node serves to all its peers together.
@@ -403,7 +404,7 @@ const MaxStreams = syncer.DefaultStreams
 // Stats returns what was done so far. It does not wait for anything.
 func (n *Node) Stats() Stats {
 	s := n.syncer.Stats()
-	stats := Stats{Synced: s.Events, Redundant: s.Redundant, Streams: s.Streams}
+	stats := Stats{Synced: s.Events, Redundant: s.Redundant, Streams: s.Streams, Sent: s.FramesOut + n.metrics.gossipsub.out.Load()}
 	for _, t := range n.topics.inUse() {
 		stats.Pending += t.replica.PendingSize()
 	}

@@ -12,6 +12,7 @@ import (
 // Stats counts what a syncer has done since it was made.
 type Stats struct {
 	BytesIn, BytesOut uint64 // of the protocol's streams, requests and answers alike
+	FramesOut         uint64 // of requests and answers
 	Failed            uint64 // transfers that ended with an error
 	Events            uint64 // that came in answers
 	Redundant         uint64 // of these, to no use: integrated here already when they came, or to come once more
@@ -19,19 +20,20 @@ type Stats struct {
 }
 
 // counters are the live form of Stats.
-type counters struct{ in, out, failed, events, redundant atomic.Uint64 }
+type counters struct{ in, out, frames, failed, events, redundant atomic.Uint64 }
 
 // Stats returns what was done so far.
 func (s *Syncer) Stats() Stats {
 	redundant := s.count.redundant.Load() // first: it is never more than the events counted before it
 	return Stats{
-		BytesIn: s.count.in.Load(), BytesOut: s.count.out.Load(), Failed: s.count.failed.Load(),
+		BytesIn: s.count.in.Load(), BytesOut: s.count.out.Load(), FramesOut: s.count.frames.Load(), Failed: s.count.failed.Load(),
 		Events: s.count.events.Load(), Redundant: redundant,
 		Streams: s.quota.serving(),
 	}
 }
 
-// counted is a stream whose bytes are counted.
+// counted is a stream whose bytes are counted, and the frames that are written
+// to it, each in one call of Write.
 type counted struct {
 	stream
 	count *counters
@@ -46,6 +48,7 @@ func (c counted) Read(b []byte) (int, error) {
 func (c counted) Write(b []byte) (int, error) {
 	n, err := c.stream.Write(b)
 	c.count.out.Add(uint64(n))
+	c.count.frames.Add(1)
 	return n, err
 }
 

@@ -117,21 +117,23 @@ var scenarioTable = table[scenarioRow]{
 
 // simRow is what came of a scenario.
 type simRow struct {
-	Scenario        string   `json:"scenario"`
-	Network         string   `json:"network"`
-	Seed            uint64   `json:"seed"`
-	Nodes           int      `json:"nodes"`
-	Events          int      `json:"events"`
-	Acknowledged    int      `json:"acknowledged"`
-	Lost            int      `json:"lost"` // of the acknowledged ones, those that not every node has
-	Heads           int      `json:"heads"`
-	Converged       float64  `json:"converged_seconds"` // after the last fault or append
-	BytesPerEvent   float64  `json:"bytes_per_event"`   // that all nodes together sent; 0 from processes, which are not looked into
-	PacketsPerEvent float64  `json:"packets_per_event"` // 0 but on the simulated network, which alone sees them
-	Redundant       float64  `json:"redundant"`         // events that came by sync to nodes that had them, by those needed; 0 from processes too
-	Peaks           simPeaks `json:"peaks"`
-	Held            bool     `json:"held"`  // everything that should
-	Wrong           []string `json:"wrong"` // what did not
+	Scenario         string             `json:"scenario"`
+	Network          string             `json:"network"`
+	Seed             uint64             `json:"seed"`
+	Nodes            int                `json:"nodes"`
+	Events           int                `json:"events"`
+	Acknowledged     int                `json:"acknowledged"`
+	Lost             int                `json:"lost"` // of the acknowledged ones, those that not every node has
+	Heads            int                `json:"heads"`
+	Converged        float64            `json:"converged_seconds"`  // after the last fault or append
+	BytesPerEvent    float64            `json:"bytes_per_event"`    // that all nodes together sent; 0 from processes, which are not looked into
+	MessagesPerEvent float64            `json:"messages_per_event"` // frames of gossip and sync; 0 from processes
+	PacketsPerEvent  float64            `json:"packets_per_event"`  // 0 but on the simulated network, which alone sees them
+	Redundant        float64            `json:"redundant"`          // events that came by sync to nodes that had them, by those needed; 0 from processes too
+	Peaks            simPeaks           `json:"peaks"`
+	Attacks          []e2e.AttackResult `json:"attacks,omitempty"` // in the order in which they began
+	Held             bool               `json:"held"`              // everything that should
+	Wrong            []string           `json:"wrong"`             // what did not
 }
 
 // simPeaks is the most that samples found while a scenario ran.
@@ -142,6 +144,9 @@ type simPeaks struct {
 	MaxPending int64  `json:"pending_bytes_cap"` // of any node, as the next two
 	Streams    int    `json:"streams"`
 	MaxStreams int    `json:"streams_cap"`
+	MaxDisk    uint64 `json:"disk_bytes_cap,omitempty"` // stated of attacks alone, as the growth of the heap
+	Growth     uint64 `json:"heap_growth_bytes,omitempty"`
+	MaxGrowth  uint64 `json:"heap_growth_bytes_cap,omitempty"`
 }
 
 var simTable = table[simRow]{
@@ -153,7 +158,7 @@ var simTable = table[simRow]{
 	{"HEADS", 0, func(r *simRow) string { return strconv.Itoa(r.Heads) }},
 	{"SECONDS TO EQUAL", 0, func(r *simRow) string { return strconv.FormatFloat(r.Converged, 'f', 3, 64) }},
 	{"BYTES/EVENT", 0, func(r *simRow) string { return seen(r.BytesPerEvent, 0) }},
-	{"PACKETS/EVENT", 0, func(r *simRow) string { return seen(r.PacketsPerEvent, 1) }},
+	{"MESSAGES/EVENT", 0, func(r *simRow) string { return seen(r.MessagesPerEvent, 1) }},
 	{"REDUNDANT", 0, func(r *simRow) string {
 		if !r.inside() {
 			return "-"
@@ -181,17 +186,20 @@ func newSimRow(r *e2e.Result) simRow {
 	return simRow{
 		Scenario: r.Scenario, Network: r.Medium, Seed: r.Seed, Nodes: r.Nodes,
 		Events: r.Events, Acknowledged: r.Acknowledged, Lost: r.Lost, Heads: r.Heads,
-		Converged:       seconds(r.Converged),
-		BytesPerEvent:   float64(r.Bytes) / each,
-		PacketsPerEvent: float64(r.Packets) / each,
-		Redundant:       float64(r.Redundant) / max(float64(r.Needed), 1),
+		Converged:        seconds(r.Converged),
+		BytesPerEvent:    float64(r.Bytes) / each,
+		MessagesPerEvent: float64(r.Messages) / each,
+		PacketsPerEvent:  float64(r.Packets) / each,
+		Redundant:        float64(r.Redundant) / max(float64(r.Needed), 1),
 		Peaks: simPeaks{
 			Heap: r.Peaks.Heap, Disk: r.Peaks.Disk,
 			Pending: r.Peaks.Pending, MaxPending: node.MaxPending,
 			Streams: r.Peaks.Streams, MaxStreams: node.MaxStreams,
+			MaxDisk: r.DiskCap, Growth: r.Growth, MaxGrowth: r.GrowthCap,
 		},
-		Held:  len(r.Wrong) == 0,
-		Wrong: append([]string{}, r.Wrong...),
+		Attacks: r.Attacks,
+		Held:    len(r.Wrong) == 0,
+		Wrong:   append([]string{}, r.Wrong...),
 	}
 }
 

@@ -40,7 +40,9 @@ func TestReport(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "report.html")
 	if err := writeReport(name, &e2e.Result{
 		Scenario: hostile, Medium: "simulated", Nodes: 2, Events: 2, Heads: 1, Wrong: []string{hostile},
-		Faults: []e2e.Happening{{At: time.Second, What: hostile}},
+		Faults:  []e2e.Happening{{At: time.Second, What: hostile}},
+		Attacks: []e2e.AttackResult{{Behaviour: hostile, Peers: 1, Victims: 3, Named: 2, Done: 7, Proof: "offence"}},
+		Growth:  5, GrowthCap: 6,
 		Samples: []e2e.Sample{
 			{At: 0, Events: []int{0, 0}},
 			{At: time.Second, Acknowledged: 2, Events: []int{0, -1}},
@@ -88,6 +90,9 @@ func TestReport(t *testing.T) {
 	}
 	if got.Result.Scenario != hostile || got.Faults[0] != (happening{1, hostile}) || len(got.DAG.Nodes) != 2 || !got.DAG.Nodes[1].Head {
 		t.Errorf("data %+v", got)
+	}
+	if a, p := got.Result.Attacks, got.Result.Peaks; len(a) != 1 || a[0].Named != 2 || p.Growth != 5 || p.MaxGrowth != 6 || !strings.Contains(page, "named by 2 nodes") {
+		t.Errorf("attacks %+v, peaks %+v", a, p)
 	}
 	if s := got.Samples; len(s) != 3 || *s[1].Lag[0] != 2 || s[1].Lag[1] != nil || *s[2].Lag[0] != 0 || *s[2].Lag[1] != 1 {
 		t.Errorf("samples %+v", s)
