@@ -98,3 +98,24 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// A witness that does not verify is found, beside others of the same event that
+// do.
+func TestCheckWitnesses(t *testing.T) {
+	g, err := types.NewOpen("witnesses")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := types.NewEvent(types.Body{Topic: g.ID(), Publisher: types.PublisherOf(key(1)), Seq: 1, Height: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	types.SignEvents(key(1), []*types.Event{e})
+	bad := *e
+	bad.Witness = slices.Clone(e.Witness)
+	bad.Witness[len(bad.Witness)-1] ^= 1
+	wrong := checkWitnesses([]Replica{{Node: "a", Log: []*types.Event{e}}, {Node: "b", Log: []*types.Event{e, &bad}}})
+	if len(wrong) != 1 || !strings.HasPrefix(wrong[0], "b: event "+e.CID.String()+" was delivered as number 2: ") {
+		t.Errorf("found %q, want the second event of b", wrong)
+	}
+}

@@ -136,11 +136,40 @@ func (r *run) check(ctx context.Context, result *Result) error {
 		result.Heads += len(replicas[0].Heads)
 		result.Lost += lost(replicas, slices.Concat(r.acked[topic], r.excused[topic]))
 		result.Wrong = append(result.Wrong, r.checkLogs(replicas)...)
+		result.Wrong = append(result.Wrong, checkWitnesses(replicas)...)
 		for _, w := range Check(replicas, r.acked[topic]) {
 			result.Wrong = append(result.Wrong, fmt.Sprintf("topic %d: %s", k, w))
 		}
 	}
 	return nil
+}
+
+// verifiedRoots is how many roots of batches checkWitnesses remembers.
+const verifiedRoots = 1 << 12
+
+// checkWitnesses finds the first event of each replica whose witness does not
+// verify. Witnesses of one event may differ.
+func checkWitnesses(replicas []Replica) []string {
+	type witnessed struct {
+		id      cid.Cid
+		witness string
+	}
+	var wrong []string
+	verifier, good := types.NewVerifier(verifiedRoots), map[witnessed]bool{}
+	for _, r := range replicas {
+		for n, e := range r.Log {
+			w := witnessed{e.CID, string(e.Witness)}
+			if good[w] {
+				continue
+			}
+			if err := verifier.Verify(e); err != nil {
+				wrong = append(wrong, fmt.Sprintf("%s: event %s was delivered as number %d: %v", r.Node, e.CID, n+1, err))
+				break
+			}
+			good[w] = true
+		}
+	}
+	return wrong
 }
 
 // lost counts the acknowledged events that not every replica has.

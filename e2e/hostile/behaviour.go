@@ -57,6 +57,10 @@ func Behaviours() []Behaviour {
 			Proof: Offence, prepare: badWitness, act: spread,
 		},
 		{
+			Name: "spoilt-copies", About: "Gossips and serves the events of others with signatures that do not verify, as soon as it hears of them.",
+			Proof: Offence, act: spoilCopies,
+		},
+		{
 			Name: "swapped-witnesses", About: "Gossips and serves events each with the witness of its neighbour.",
 			Proof: Offence, prepare: swappedWitnesses, act: spread,
 		},

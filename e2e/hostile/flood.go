@@ -3,6 +3,7 @@ package hostile
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -49,6 +50,52 @@ func (p *hostilePeer) echo(h heard) {
 	b.write(nil, heads)
 	at := b.page()
 	p.gossip.say(p.key, b.genesis, nil, types.Hash(m.GetHeadsHash()), at.someHeads())
+	p.offer(b)
+}
+
+// spoilCopies says what others say once more, with bad signatures of events that
+// are as they should be.
+func spoilCopies(p *hostilePeer) {
+	queue := make(chan heard, maxHeard)
+	p.gossip.listenTo(func(h heard) {
+		select {
+		case queue <- h:
+		default: // it cannot spoil everything
+		}
+	})
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case h := <-queue:
+			p.spoil(h)
+		}
+	}
+}
+
+func (p *hostilePeer) spoil(h heard) {
+	var m pb.Message
+	if proto.Unmarshal(h.data, &m) != nil || bytes.Equal(m.GetAnnouncer(), p.announcer()) {
+		return
+	}
+	b := p.bookOf(m.GetTopic())
+	if b == nil {
+		return
+	}
+	var copies []*types.Event
+	for _, e := range m.GetEvents() {
+		if c, err := types.DecodeEvent(e.GetBody(), e.GetWitness()); err == nil {
+			c.Witness = spoilt(c.Witness, len(c.Witness)-1)
+			copies = append(copies, c)
+		}
+	}
+	if len(copies) == 0 {
+		return
+	}
+	log := append(slices.Clone(b.page().log), entriesOf(copies)...)
+	b.write(log[max(0, len(log)-maxHeard):], headsOf(copies))
+	at := b.page()
+	p.gossip.say(p.key, b.genesis, entriesOf(copies), at.hash, at.someHeads())
 	p.offer(b)
 }
 
