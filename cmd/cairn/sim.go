@@ -234,6 +234,9 @@ func (a *app) sim(ctx context.Context, arg string, f simFlags) error {
 		}
 		o.Trace = true
 	}
+	if l := s.Link; o.Medium != e2e.Simulated && (l.Loss > 0 || l.Jitter > 0 || l.Bandwidth > 0) {
+		fmt.Fprintf(a.stderr, "cairn: the network of %s is this machine's, so that what [link] says is left out\n", f.network) //nolint:errcheck // only a note
+	}
 	running, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	p := a.newProgress(s.Events)
