@@ -72,7 +72,7 @@ func TestAttackEnds(t *testing.T) {
 	}{{"heads-storm", 100 * time.Millisecond, 0}, {"bad-witness", 5 * time.Second, 2}, {"bad-witness", patience, 2}} {
 		synctest.Test(t, func(t *testing.T) {
 			r, err := Run(t.Context(), Scenario{
-				Nodes: 4, Events: 100, Writers: 4, Duration: patience + 5*time.Second,
+				Nodes: 4, Events: 100, Writers: 4, Duration: test.lasts + 5*time.Second,
 				Faults: []Fault{{At: time.Second, Kind: Byzantine, Behaviour: test.behaviour, Nodes: []int{0, 1}, For: test.lasts}},
 				Expect: Expect{Within: 10 * time.Second},
 			}, Options{Dir: t.TempDir()})
