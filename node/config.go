@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/cairn-p2p/cairn/delivery"
 	"github.com/cairn-p2p/cairn/store/badger"
 	"github.com/cairn-p2p/cairn/syncer"
 	"github.com/cairn-p2p/cairn/syncer/discovery"
@@ -106,6 +107,10 @@ type Config struct {
 	// UnloadAfter is how long a topic that nobody uses stays in memory; 0: five
 	// minutes.
 	UnloadAfter time.Duration
+	// Validator returns the validator of a topic, to which its consumers are
+	// held; nil for one without. Plain subscriptions and queries are not.
+	// Nil: no topic has one.
+	Validator func(types.TopicID) delivery.Validator
 	// Log takes the node's log; nil: nothing is logged.
 	Log *slog.Logger
 	// Host are added to the options of the node's libp2p host, for embedders and

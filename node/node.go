@@ -18,6 +18,7 @@ import (
 
 	"github.com/cairn-p2p/cairn/broadcaster/gossip"
 	"github.com/cairn-p2p/cairn/crdt"
+	"github.com/cairn-p2p/cairn/delivery"
 	"github.com/cairn-p2p/cairn/store/badger"
 	"github.com/cairn-p2p/cairn/store/mem"
 	"github.com/cairn-p2p/cairn/syncer"
@@ -68,6 +69,7 @@ type Node struct {
 	replicas  crdt.Config // of all of them
 	peers     *peers
 	usage     usage
+	consumers *delivery.Consumers
 
 	unsupported unsupported
 	scores      scores
