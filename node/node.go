@@ -41,7 +41,9 @@ type Store interface {
 	Starts() uint64
 	Meta(key string) ([]byte, error)
 	MetaKeys(prefix string) ([]string, error)
+	Metas(prefix, after string, limit int) ([]types.Record, error)
 	SetMeta(key string, value []byte) error
+	SetMetas(records ...types.Record) error
 	Usage() (int64, error)
 	Writable() error
 	Close() error

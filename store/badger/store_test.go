@@ -192,6 +192,12 @@ func TestMinFree(t *testing.T) {
 	if err := errors.Join(s.JoinTopic(dag.Genesis), s.LeaveTopic(dag.Topic()), s.SetMeta("key", []byte("value"))); err != nil {
 		t.Errorf("what is small is not refused: %v", err)
 	}
+	if err := s.SetMetas(types.Record{Key: "gone"}, types.Record{Key: "key", Value: []byte("new")}); !errors.Is(err, types.ErrDiskFull) {
+		t.Errorf("records: %v", err)
+	}
+	if err := s.SetMetas(types.Record{Key: "gone"}); err != nil {
+		t.Errorf("what only deletes is not refused: %v", err)
+	}
 	storetest.CheckInvariants(t, s)
 
 	free++

@@ -352,16 +352,69 @@ func (s *Store) MetaKeys(prefix string) ([]string, error) {
 	return keys, nil
 }
 
-// SetMeta stores value under key, durably; nil deletes.
-func (s *Store) SetMeta(key string, value []byte) error {
-	err := s.submit(func(tx) ([]write, error) {
-		if value == nil {
-			return []write{{key: metaKey(key), remove: true}, {key: systemKey(recordAnchor)}}, nil
+// Metas returns up to limit records whose keys have the prefix and are greater
+// than after, by key.
+func (s *Store) Metas(prefix, after string, limit int) ([]types.Record, error) {
+	var records []types.Record
+	err := s.view(func(txn *badger.Txn) error {
+		from := metaKey(prefix)
+		if after >= prefix {
+			from = append(metaKey(after), 0) // the next key
 		}
-		return []write{{key: metaKey(key), value: value}}, nil
+		found := newScan(txn, metaKey(prefix), from, false)
+		defer found.close()
+		for ; found.valid() && len(records) < limit; found.next() {
+			value, err := found.value()
+			if err != nil {
+				return err
+			}
+			records = append(records, types.Record{Key: string(found.key()[1:]), Value: value})
+		}
+		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("write metadata %q: %w", key, err)
+		return nil, fmt.Errorf("read metadata %q: %w", prefix, err)
+	}
+	return records, nil
+}
+
+// SetMeta stores value under key, durably; nil deletes.
+func (s *Store) SetMeta(key string, value []byte) error {
+	return s.setMetas(types.Record{Key: key, Value: value})
+}
+
+// SetMetas stores all the records, durably, or none of them; after
+// types.ErrStore it may be either. It is types.ErrDiskFull on a full disk,
+// unless it only deletes.
+func (s *Store) SetMetas(records ...types.Record) error {
+	for _, r := range records {
+		if r.Value == nil {
+			continue
+		}
+		if err := s.disk.check(); err != nil {
+			return fmt.Errorf("write metadata %q: %w", r.Key, err)
+		}
+		break
+	}
+	return s.setMetas(records...)
+}
+
+func (s *Store) setMetas(records ...types.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	writes := make([]write, 0, len(records)+1)
+	sets := false
+	for _, r := range records {
+		writes = append(writes, write{key: metaKey(r.Key), value: r.Value, remove: r.Value == nil})
+		sets = sets || r.Value != nil
+	}
+	if !sets {
+		writes = append(writes, write{key: systemKey(recordAnchor)})
+	}
+	err := s.submit(func(tx) ([]write, error) { return writes, nil })
+	if err != nil {
+		return fmt.Errorf("write metadata %q: %w", records[0].Key, err)
 	}
 	return nil
 }

@@ -298,16 +298,56 @@ func (s *Store) MetaKeys(prefix string) ([]string, error) {
 	return keys, err
 }
 
-// SetMeta stores a copy of value under key; nil deletes.
-func (s *Store) SetMeta(key string, value []byte) error {
-	return s.write(func(d *disk) error {
-		if value == nil {
-			delete(d.meta, key)
-		} else {
-			d.meta[key] = bytes.Clone(value)
+// Metas returns up to limit records whose keys have the prefix and are greater
+// than after, by key.
+func (s *Store) Metas(prefix, after string, limit int) ([]types.Record, error) {
+	var records []types.Record
+	err := s.read(func(d *disk) error {
+		for key, value := range d.meta {
+			if strings.HasPrefix(key, prefix) && key > after {
+				records = append(records, types.Record{Key: key, Value: value})
+			}
+		}
+		slices.SortFunc(records, func(a, b types.Record) int { return strings.Compare(a.Key, b.Key) })
+		records = records[:min(limit, len(records))]
+		for i, r := range records {
+			records[i].Value = append([]byte{}, r.Value...)
 		}
 		return nil
 	})
+	return records, err
+}
+
+// SetMeta stores a copy of value under key; nil deletes.
+func (s *Store) SetMeta(key string, value []byte) error {
+	return s.write(func(d *disk) error {
+		d.setMeta(key, value)
+		return nil
+	})
+}
+
+// SetMetas stores copies of all the records, or none; what Options.Writable
+// returns changes nothing, unless the records only delete.
+func (s *Store) SetMetas(records ...types.Record) error {
+	if slices.ContainsFunc(records, func(r types.Record) bool { return r.Value != nil }) {
+		if err := s.Writable(); err != nil {
+			return fmt.Errorf("write metadata: %w", err)
+		}
+	}
+	return s.write(func(d *disk) error {
+		for _, r := range records {
+			d.setMeta(r.Key, r.Value)
+		}
+		return nil
+	})
+}
+
+func (d *disk) setMeta(key string, value []byte) {
+	if value == nil {
+		delete(d.meta, key)
+	} else {
+		d.meta[key] = bytes.Clone(value)
+	}
 }
 
 // Usage is the number of bytes of all bodies and witnesses.

@@ -35,6 +35,12 @@ func TestNotWritable(t *testing.T) {
 	if err := s.Commit(dag.Batch(1)); !errors.Is(err, types.ErrDiskFull) {
 		t.Fatalf("commit to a full disk: %v", err)
 	}
+	if err := s.SetMetas(types.Record{Key: "key", Value: []byte{1}}); !errors.Is(err, types.ErrDiskFull) {
+		t.Fatalf("records on a full disk: %v", err)
+	}
+	if err := s.SetMetas(types.Record{Key: "key"}); err != nil {
+		t.Fatalf("what only deletes is not refused: %v", err)
+	}
 	full = nil
 	dag.Grow(s, 3)
 	storetest.CheckInvariants(t, s)

@@ -201,6 +201,7 @@ func testClosed(d *disk) {
 	wantError(d, s.LeaveTopic(dag.Topic()), types.ErrClosed)
 	wantError(d, s.Commit(dag.Batch(1)), types.ErrClosed)
 	wantError(d, s.SetMeta("key", nil), types.ErrClosed)
+	wantError(d, s.SetMetas(types.Record{Key: "key"}), types.ErrClosed)
 	wantError(d, s.Writable(), types.ErrClosed)
 	errs := map[string]error{}
 	_, errs["Topic"] = s.Topic(dag.Topic())
@@ -211,6 +212,7 @@ func testClosed(d *disk) {
 	_, errs["Log"] = collect(s.Log(dag.Topic(), types.Cursor{}))
 	_, errs["Query"] = collect(s.Query(dag.Topic(), types.Query{}))
 	_, errs["Meta"] = s.Meta("key")
+	_, errs["Metas"] = s.Metas("", "", 1)
 	_, errs["Usage"] = s.Usage()
 	for name, err := range errs {
 		d.Log(name)

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -89,6 +90,40 @@ func testFaultJoin(d *disk) {
 			must(d, d.store.JoinTopic(dag.Genesis))
 			dag.Grow(d.store, 5)
 			d.check(dag)
+		}
+	}
+}
+
+// testFaultMetas does the same to records written together: both are there, or
+// neither.
+func testFaultMetas(d *disk) {
+	if d.Fault == nil {
+		d.Skip("this store cannot be made to fail")
+	}
+	for _, persisted := range []bool{false, true} {
+		for call := 0; ; call++ {
+			value := []byte(fmt.Sprint(call, persisted))
+			fired := d.Fault(call, persisted)
+			err := d.store.SetMetas(types.Record{Key: "one", Value: value}, types.Record{Key: "two", Value: value})
+			if !fired() {
+				must(d, err)
+				break
+			}
+			if err == nil {
+				d.Fatalf("call %d failed, and SetMetas did not", call)
+			}
+			if call%2 == 0 {
+				d.crash()
+			}
+			one, oneErr := d.store.Meta("one")
+			two, twoErr := d.store.Meta("two")
+			must(d, errors.Join(oneErr, twoErr))
+			if !bytes.Equal(one, two) {
+				d.Fatalf("call %d: records are %q and %q", call, one, two)
+			}
+			if bytes.Equal(one, value) && !errors.Is(err, types.ErrStore) {
+				d.Fatalf("call %d: records stored with error %v", call, err)
+			}
 		}
 	}
 }

@@ -36,6 +36,8 @@ type Store interface {
 	Meta(key string) ([]byte, error)
 	MetaKeys(prefix string) ([]string, error)
 	SetMeta(key string, value []byte) error
+	Metas(prefix, after string, limit int) ([]types.Record, error)
+	SetMetas(records ...types.Record) error
 	Usage() (int64, error)
 	Writable() error
 	Close() error
@@ -61,6 +63,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"Topics":           testTopics,
 		"ManyTopics":       testManyTopics,
 		"Meta":             testMeta,
+		"Metas":            testMetas,
 		"Starts":           testStarts,
 		"Commit":           testCommit,
 		"Conflict":         testConflict,
@@ -87,6 +90,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"Crash":            testCrash,
 		"Fault":            testFault,
 		"FaultJoin":        testFaultJoin,
+		"FaultMetas":       testFaultMetas,
 		"History":          testHistory,
 		"ConcurrentTopics": testConcurrentTopics,
 		"ConcurrentReads":  testConcurrentReads,

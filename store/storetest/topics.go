@@ -103,6 +103,37 @@ func testMeta(d *disk) {
 	}
 }
 
+// testMetas writes records together and reads them in pages.
+func testMetas(d *disk) {
+	must(d, d.store.SetMetas())
+	must(d, d.store.SetMetas(
+		types.Record{Key: "a/2", Value: []byte("two")}, types.Record{Key: "a/1", Value: []byte("one")},
+		types.Record{Key: "a/3", Value: []byte{}}, types.Record{Key: "a", Value: []byte("outside")},
+		types.Record{Key: "a/4", Value: []byte("four")}, types.Record{Key: "b", Value: []byte("outside")},
+	))
+	must(d, d.store.SetMetas(types.Record{Key: "a/2"}, types.Record{Key: "a/4", Value: []byte("4")}))
+	must(d, d.store.SetMetas(types.Record{Key: "b"}, types.Record{Key: "never"}))
+	d.crash()
+	all := []types.Record{{Key: "a/1", Value: []byte("one")}, {Key: "a/3", Value: []byte{}}, {Key: "a/4", Value: []byte("4")}}
+	for _, page := range []struct {
+		after string
+		limit int
+		want  []types.Record
+	}{{"", 10, all}, {"", 2, all[:2]}, {"a/", 10, all}, {"a/1", 10, all[1:]}, {"a/2", 1, all[1:2]}, {"a/4", 10, nil}} {
+		got, err := d.store.Metas("a/", page.after, page.limit)
+		must(d, err)
+		same := func(a, b types.Record) bool {
+			return a.Key == b.Key && bytes.Equal(a.Value, b.Value) && a.Value != nil
+		}
+		if !slices.EqualFunc(got, page.want, same) {
+			d.Errorf("%d records behind %q are %q, want %q", page.limit, page.after, got, page.want)
+		}
+	}
+	if b, err := d.store.Meta("b"); err != nil || b != nil {
+		d.Errorf("deleted metadata is %q: %v", b, err)
+	}
+}
+
 func testStarts(d *disk) {
 	first, id := d.store.Starts(), d.store.LogID()
 	if id == (types.LogID{}) {
