@@ -5,7 +5,25 @@ import (
 	"fmt"
 
 	"github.com/cairn-p2p/cairn/delivery"
+	"github.com/cairn-p2p/cairn/types"
 )
+
+func (n *Node) openConsumers() error {
+	var err error
+	n.consumers, err = delivery.Open(delivery.Config{
+		Records: n.store,
+		Topic: func(id types.TopicID) (delivery.Log, error) {
+			t := n.topics.get(id)
+			if t == nil {
+				return nil, fmt.Errorf("topic %s: %w on this node", id, types.ErrNotFound)
+			}
+			return t.replica, nil
+		},
+		Validator: n.cfg.Validator,
+		Log:       n.cfg.Log,
+	})
+	return err
+}
 
 // Consumers returns the node's durable consumers. One of a topic that was left
 // keeps its state, and gives what is here.

@@ -114,7 +114,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	n.stop = stop
 	n.group, n.running = errgroup.WithContext(running)
 	for _, step := range []func() error{
-		n.openStore, n.openHost, n.openDiscovery, n.openParts, n.loadTopics, n.listen,
+		n.openStore, n.openHost, n.openDiscovery, n.openParts, n.loadTopics, n.openConsumers, n.listen,
 	} {
 		err = ctx.Err()
 		if err == nil {
@@ -315,6 +315,10 @@ func (n *Node) Done() <-chan struct{} { return n.running.Done() }
 // than once.
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() {
+		var consumersErr error
+		if n.consumers != nil {
+			consumersErr = n.consumers.Close()
+		}
 		n.topics.close()
 		if n.peers != nil {
 			n.peers.remember()
@@ -324,6 +328,7 @@ func (n *Node) Close() error {
 		if errors.Is(err, context.Canceled) {
 			err = nil
 		}
+		err = errors.Join(err, consumersErr)
 		for i := len(n.release) - 1; i >= 0; i-- {
 			err = errors.Join(err, n.release[i]())
 		}
@@ -353,6 +358,7 @@ func (n *Node) tend(ctx context.Context) error {
 			return nil
 		case now := <-ticker.C:
 			n.advertiseAnew()
+			n.consumers.Tend()
 			n.tendTopics(ctx, now, MaxPending)
 		}
 	}
