@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/cairn-p2p/cairn/store/badger"
 	"github.com/cairn-p2p/cairn/store/mem"
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -201,3 +202,22 @@ func must(t failer, err error) {
 type rule func(*types.Event) string
 
 func (r rule) Check(e *types.Event) string { return r(e) }
+
+// databaseLog is a topic's log in a database.
+type databaseLog struct {
+	*badger.Store
+	topic types.TopicID
+}
+
+func (l databaseLog) Log(after types.Cursor) iter.Seq2[types.Entry, error] {
+	return l.Store.Log(l.topic, after)
+}
+
+func (l databaseLog) Get(cids ...cid.Cid) ([]*types.Event, error) { return l.Store.Get(cids) }
+
+func (l databaseLog) End() (types.Cursor, error) {
+	state, err := l.Store.Load(l.topic, types.Publisher{})
+	return state.End, err
+}
+
+func (l databaseLog) Committed() <-chan struct{} { return nil }
