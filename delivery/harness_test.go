@@ -33,7 +33,7 @@ func newTestLog(t failer) *testLog {
 	return l
 }
 
-func (l *testLog) Log(after types.Cursor) iter.Seq2[types.Entry, error] {
+func (l *testLog) Log(after types.Cursor) iterEntries {
 	return l.store.Log(l.topic.ID(), after)
 }
 
@@ -95,7 +95,7 @@ var errInjected = errors.New("injected fault")
 
 // faultyRecords are records whose next write may fail.
 type faultyRecords struct {
-	Records
+	*mem.Store
 	mu        sync.Mutex
 	armed     bool
 	persisted bool // the write that fails is done all the same
@@ -126,11 +126,11 @@ func (r *faultyRecords) SetMetas(records ...types.Record) error {
 	defer r.mu.Unlock()
 	r.writes++
 	if !r.armed {
-		return r.Records.SetMetas(records...)
+		return r.Store.SetMetas(records...)
 	}
 	r.armed = false
 	if r.persisted {
-		if err := r.Records.SetMetas(records...); err != nil {
+		if err := r.Store.SetMetas(records...); err != nil {
 			return err
 		}
 	}
@@ -149,7 +149,7 @@ type bench struct {
 func newBench(t failer) *bench {
 	t.Helper()
 	log := newTestLog(t)
-	b := &bench{testLog: log, records: &faultyRecords{Records: log.store}, now: time.Unix(1_000_000, 0)}
+	b := &bench{testLog: log, records: &faultyRecords{Store: log.store}, now: time.Unix(1_000_000, 0)}
 	must(t, b.reopen())
 	return b
 }
@@ -221,3 +221,5 @@ func (l databaseLog) End() (types.Cursor, error) {
 }
 
 func (l databaseLog) Committed() <-chan struct{} { return nil }
+
+type iterEntries = iter.Seq2[types.Entry, error]
