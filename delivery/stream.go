@@ -87,7 +87,7 @@ func (c *Consumer) giveBack(ds []Delivery) {
 	defer c.mu.Unlock()
 	for _, d := range ds {
 		if it, refused := l.check(d.Token); refused == "" && it.held {
-			l.giveBack(it)
+			l.giveBack(it, c.set.now())
 			l.version++
 		}
 	}

@@ -377,7 +377,7 @@ func (w *window) handOut(it *item, now int64) {
 }
 
 // giveBack undoes the delivery of a held item, which nobody has seen.
-func (w *window) giveBack(it *item) {
+func (w *window) giveBack(it *item, now int64) {
 	w.unqueue(it)
 	w.countDelivered(it, -1)
 	it.held = false
@@ -387,7 +387,7 @@ func (w *window) giveBack(it *item) {
 		w.makeReady(it)
 		return
 	}
-	it.state = due
+	it.state, it.deadline = due, now
 	w.due.push(it)
 }
 

@@ -186,3 +186,20 @@ func TestHeldIsNotGivenUp(t *testing.T) {
 		t.Fatal("not given up when its time has passed")
 	}
 }
+
+// What a stream gives back was due, and stays so: its time ran out before the
+// stream took it.
+func TestGivenBackIsDue(t *testing.T) {
+	p := newPlan(Settings{AckWait: time.Second})
+	p.grow(true)
+	p.take(0, 1, false)
+	p.expire(1000, 10)
+	it := p.take(1000, 1, true)[0]
+	p.giveBack(it, 1000)
+	if d := p.progress().delivered; len(d) != 1 || d[0].attempts != 1 || d[0].deadline > 1000 {
+		t.Errorf("after a restart %+v", d)
+	}
+	if again := p.take(1000, 1, false); len(again) != 1 || again[0].count() != 2 {
+		t.Errorf("delivered again: %v", again)
+	}
+}
