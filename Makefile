@@ -63,7 +63,7 @@ bench-long: ## every work at three sizes: append and join up to 1,000,000 events
 	go run ./e2e/bench -runs 1 growth
 
 bench-parts:
-	go test -run '^$$' -bench . -benchtime 1s ./types ./trie ./store/... ./crdt/... ./syncer/... ./broadcaster/...
+	go test -run '^$$' -bench . -benchtime 1s ./types ./trie ./store/... ./crdt/... ./syncer/... ./broadcaster/... ./delivery
 
 bench-peer: ## the same work on Cairn and on go-ds-crdt, beside each other; above an hour
 	cd bench && go run .

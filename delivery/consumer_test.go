@@ -589,6 +589,43 @@ func TestWritesAreShared(t *testing.T) {
 	})
 }
 
+// What is in memory is given up while a write is under way: it is read again only
+// when that has ended, with what the write made durable.
+func TestLoadWaitsForTheWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := wallClock(t)
+		b.chain(t, 1, 2)
+		c := b.create(t, Settings{})
+		ds := next(t, c, 2)
+		must(t, c.Nak(context.Background(), 0, ds[1].Token))
+		b.records.gate = make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := c.Ack(context.Background(), ds[0].Token); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		b.getErr = errInjected
+		if _, err := c.Next(context.Background(), 1, 0); !errors.Is(err, errInjected) {
+			t.Errorf("next without an event: %v", err)
+		}
+		b.getErr = nil
+		wg.Go(func() {
+			if ds, err := c.Next(context.Background(), 2, 0); err != nil || len(ds) != 1 || ds[0].Cursor.Number != 2 || ds[0].Count != 2 {
+				t.Errorf("next: %v, %v", ds, err)
+			}
+		})
+		synctest.Wait()
+		close(b.records.gate)
+		wg.Wait()
+		time.Sleep(time.Minute)
+		if ds := next(t, c, 2); len(ds) != 1 || ds[0].Cursor.Number != 2 {
+			t.Errorf("given after a minute: %v", ds)
+		}
+	})
+}
+
 // Consumers of a topic that read at one pace read its log once.
 func TestLogIsReadOnce(t *testing.T) {
 	b := newBench(t)

@@ -22,6 +22,7 @@ type testLog struct {
 	mu     sync.Mutex
 	commit chan struct{}
 	count  uint64
+	getErr error // of Get
 }
 
 func newTestLog(t failer) *testLog {
@@ -37,7 +38,12 @@ func (l *testLog) Log(after types.Cursor) iterEntries {
 	return l.store.Log(l.topic.ID(), after)
 }
 
-func (l *testLog) Get(cids ...cid.Cid) ([]*types.Event, error) { return l.store.Get(cids) }
+func (l *testLog) Get(cids ...cid.Cid) ([]*types.Event, error) {
+	if l.getErr != nil {
+		return nil, l.getErr
+	}
+	return l.store.Get(cids)
+}
 
 func (l *testLog) End() (types.Cursor, error) {
 	state, err := l.store.Load(l.topic.ID(), types.Publisher{})

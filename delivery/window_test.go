@@ -169,6 +169,29 @@ func TestManyDependencies(t *testing.T) {
 	}
 }
 
+// What depends on a bound and on an event behind it waits for both.
+func TestBoundIsInherited(t *testing.T) {
+	p := newPlan(Settings{MaxPending: MaxPendingLimit})
+	var roots []*node
+	for range maxDeps + 1 {
+		roots = append(roots, p.grow(true))
+	}
+	bound := p.grow(false, roots...)
+	later := p.grow(true)
+	last := p.grow(true, bound, later)
+	p.take(0, MaxAhead, false)
+	p.finish(later)
+	for _, n := range roots {
+		if p.entry(last.number).item.state == ready {
+			t.Fatalf("ready before %d is settled", n.number)
+		}
+		p.finish(n)
+	}
+	if p.entry(last.number).item.state != ready {
+		t.Error("not ready when all is settled")
+	}
+}
+
 // What a stream has taken and not handed out is not given up, even when its
 // time has passed.
 func TestHeldIsNotGivenUp(t *testing.T) {

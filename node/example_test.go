@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"time"
 
+	"github.com/cairn-p2p/cairn/delivery"
 	"github.com/cairn-p2p/cairn/node"
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -89,4 +91,48 @@ func ExampleTopic_Query() {
 	// Output:
 	// 3 [info]
 	// 1 [info]
+}
+
+// A consumer remembers what was acknowledged: what was not comes again.
+func ExampleNode_CreateConsumer() {
+	ctx := context.Background()
+	n, err := node.Open(ctx, node.Config{Listen: []string{"/ip4/127.0.0.1/tcp/0"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer n.Close() //nolint:errcheck // an example
+	consumer, err := n.CreateConsumer(ctx, "greetings", delivery.Settings{Name: "printer", AckWait: time.Minute})
+	if err != nil {
+		log.Fatal(err)
+	}
+	topic, err := n.Find("greetings")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, payload := range []string{"hello", "goodbye"} {
+		if _, err := topic.Append(ctx, []byte(payload)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for event, err := range consumer.Stream(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(string(event.Payload), event.Count)
+		if event.Seq == 1 && event.Count == 1 { // not now
+			err = consumer.Nak(ctx, 0, event.Token)
+		} else {
+			err = consumer.Ack(ctx, event.Token)
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		if event.Seq == 2 {
+			break
+		}
+	}
+	// Output:
+	// hello 1
+	// hello 2
+	// goodbye 1
 }
