@@ -483,6 +483,7 @@ func TestStreamOfASlowSubscriber(t *testing.T) {
 			}
 			if seen > 700 {
 				time.Sleep(900 * time.Millisecond)
+				info(t, c) // which takes note of what is late
 			}
 			ack(t, c, d)
 			if seen == 720 {
