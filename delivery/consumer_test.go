@@ -270,18 +270,20 @@ func TestDeadlineOutlivesRestart(t *testing.T) {
 
 // After the log was replaced, a consumer gives nothing until it is reset.
 func TestOtherLog(t *testing.T) {
-	for _, scanned := range []int{0, 1, 3} {
+	for _, at := range []struct{ scanned, pending int }{{0, 0}, {1, 1}, {3, 1}, {3, 0}} {
+		scanned := at.scanned
 		b := newBench(t)
 		old := b.chain(t, 1, 5)
 		c := b.create(t, Settings{From: Start{Now: scanned == 0}})
 		var ds []Delivery
 		if scanned > 0 {
 			ds = next(t, c, scanned)
-			ack(t, c, ds[1:]...)
+			ack(t, c, ds[at.pending:]...)
 		}
 		b.testLog = newTestLog(t) // whose log id is another
 		must(t, b.integrate(old...))
 		must(t, b.reopen())
+		next(t, b.create(t, Settings{Name: "fresh"}), 5) // what it read is shared
 		c, err := b.Find("c")
 		must(t, err)
 		ctx := context.Background()
