@@ -475,7 +475,7 @@ func TestNextWaits(t *testing.T) {
 func TestStreamOfASlowSubscriber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := wallClock(t)
-		b.chain(t, 1, 1000)
+		b.chain(t, 1, 2000)
 		c := b.create(t, Settings{AckWait: time.Second, MaxDeliver: 1})
 		seen := 0
 		for d, err := range c.Stream(context.Background()) {
@@ -485,29 +485,31 @@ func TestStreamOfASlowSubscriber(t *testing.T) {
 			}
 			if seen > 700 {
 				time.Sleep(900 * time.Millisecond)
-				info(t, c) // which takes note of what is late
+			}
+			if i := info(t, c); seen > 1050 && i.Pending > 2 {
+				t.Fatalf("a slow stream has taken %d events", i.Pending)
 			}
 			ack(t, c, d)
-			if seen == 720 {
+			if seen == 1100 {
 				break
 			}
 		}
-		if i := info(t, c); i.Pending != 0 || i.Dead != 0 || i.Lag != 280 {
+		if i := info(t, c); i.Pending != 0 || i.Dead != 0 || i.Lag != 900 {
 			t.Errorf("info %+v", i)
 		}
-		if ds := next(t, c, 1); ds[0].Cursor.Number != 721 || ds[0].Count != 1 {
+		if ds := next(t, c, 1); ds[0].Cursor.Number != 1101 || ds[0].Count != 1 {
 			t.Errorf("next is %d, count %d", ds[0].Cursor.Number, ds[0].Count)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		for d, err := range c.Stream(ctx) {
 			must(t, err)
-			if d.Cursor.Number == 900 {
+			if d.Cursor.Number == 1300 {
 				cancel()
 			}
 			ack(t, c, d)
 		}
-		if ds := next(t, c, 1); ds[0].Cursor.Number != 901 {
+		if ds := next(t, c, 1); ds[0].Cursor.Number != 1301 {
 			t.Errorf("next is %d", ds[0].Cursor.Number)
 		}
 	})
