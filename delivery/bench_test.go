@@ -177,44 +177,37 @@ func ackAll(b *testing.B, c *Consumer, ds []Delivery, callers, batch int) time.D
 // BenchmarkIdle measures what 10,000 consumers cost that have been used and are
 // idle. The goal is 2 KB of heap each, and no goroutine.
 func BenchmarkIdle(b *testing.B) {
-	const consumers, events = MaxConsumers, 1000
-	_, cfg, topic := newDatabase(b, events)
-	now := time.Now()
-	cfg.Now = func() time.Time { return now }
+	w := newBench(b)
+	w.chain(b, 1, 1000)
+	s := Settings{Topic: w.topic.ID(), Tags: []string{"some-tag"}, BackOff: []time.Duration{time.Second, time.Minute}}
+	for i := range MaxConsumers {
+		s.Name = fmt.Sprintf("consumer-%d", i)
+		w.create(b, s)
+	}
+	use := func() {
+		for _, c := range w.List() {
+			ds, err := c.Next(context.Background(), 100, 0)
+			must(b, err)
+			if len(ds) > 0 {
+				b.Fatal("an event matches")
+			}
+		}
+	}
+	use() // their records have their size now
+	w.now = w.now.Add(idleAfter)
+	w.Tend()
 	for range b.N {
-		cs, err := Open(cfg)
-		must(b, err)
+		w.Consumers = nil
 		before, routines := heapBytes(), runtime.NumGoroutine()
-		var wg sync.WaitGroup
-		names := make(chan string, consumers)
-		for i := range consumers {
-			names <- fmt.Sprintf("consumer-%d", i)
-		}
-		close(names)
-		for range 64 {
-			wg.Go(func() {
-				for name := range names {
-					c, err := cs.Create(Settings{Name: name, Topic: topic, Tags: []string{"some-tag"}, BackOff: []time.Duration{time.Second, time.Minute}})
-					if err == nil {
-						_, err = c.Next(context.Background(), 100, 0)
-					}
-					if err != nil {
-						b.Error(err)
-					}
-				}
-			})
-		}
-		wg.Wait()
+		must(b, w.reopen())
+		use()
 		inUse := heapBytes()
-		now = now.Add(idleAfter)
-		cs.Tend()
-		b.ReportMetric(float64(heapBytes()-before)/consumers, "B/idle")
-		b.ReportMetric(float64(inUse-before)/consumers, "B/used")
+		w.now = w.now.Add(idleAfter)
+		w.Tend()
+		b.ReportMetric(float64(heapBytes()-before)/MaxConsumers, "B/idle")
+		b.ReportMetric(float64(inUse-before)/MaxConsumers, "B/used")
 		b.ReportMetric(float64(runtime.NumGoroutine()-routines), "goroutines")
 		b.ReportMetric(2048, "goal")
-		for _, c := range cs.List() {
-			must(b, cs.Remove(c.Settings().Name))
-		}
 	}
 }
 

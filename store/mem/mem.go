@@ -42,6 +42,7 @@ type disk struct {
 	order  []*topic // as they came
 	places map[cid.Cid]place
 	meta   map[string][]byte
+	keys   []string // of meta, sorted
 }
 
 type topic struct {
@@ -287,12 +288,7 @@ func (s *Store) Meta(key string) ([]byte, error) {
 func (s *Store) MetaKeys(prefix string) ([]string, error) {
 	var keys []string
 	err := s.read(func(d *disk) error {
-		for key := range d.meta {
-			if strings.HasPrefix(key, prefix) {
-				keys = append(keys, key)
-			}
-		}
-		slices.Sort(keys)
+		keys = append(keys, d.below(prefix, prefix)...)
 		return nil
 	})
 	return keys, err
@@ -303,15 +299,13 @@ func (s *Store) MetaKeys(prefix string) ([]string, error) {
 func (s *Store) Metas(prefix, after string, limit int) ([]types.Record, error) {
 	var records []types.Record
 	err := s.read(func(d *disk) error {
-		for key, value := range d.meta {
-			if strings.HasPrefix(key, prefix) && key > after {
-				records = append(records, types.Record{Key: key, Value: value})
-			}
+		from := prefix
+		if after >= prefix {
+			from = after + "\x00" // the next key
 		}
-		slices.SortFunc(records, func(a, b types.Record) int { return strings.Compare(a.Key, b.Key) })
-		records = records[:min(limit, len(records))]
-		for i, r := range records {
-			records[i].Value = append([]byte{}, r.Value...)
+		keys := d.below(prefix, from)
+		for _, key := range keys[:min(limit, len(keys))] {
+			records = append(records, types.Record{Key: key, Value: bytes.Clone(d.meta[key])})
 		}
 		return nil
 	})
@@ -343,11 +337,29 @@ func (s *Store) SetMetas(records ...types.Record) error {
 }
 
 func (d *disk) setMeta(key string, value []byte) {
+	at, there := slices.BinarySearch(d.keys, key)
+	switch {
+	case value != nil && !there:
+		d.keys = slices.Insert(d.keys, at, key)
+	case value == nil && there:
+		d.keys = slices.Delete(d.keys, at, at+1)
+	}
 	if value == nil {
 		delete(d.meta, key)
 	} else {
 		d.meta[key] = bytes.Clone(value)
 	}
+}
+
+// below returns the keys with the prefix from one of them on, sorted.
+func (d *disk) below(prefix, from string) []string {
+	first, _ := slices.BinarySearch(d.keys, from)
+	keys := d.keys[first:]
+	end := 0
+	for end < len(keys) && strings.HasPrefix(keys[end], prefix) {
+		end++
+	}
+	return keys[:end]
 }
 
 // Usage is the number of bytes of all bodies and witnesses.
