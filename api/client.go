@@ -32,6 +32,8 @@ type Client struct {
 	url  string
 	http *http.Transport
 	rpc  cairnv1connect.NodeServiceClient
+
+	consumers cairnv1connect.ConsumerServiceClient
 }
 
 var _ Service = (*Client)(nil)
@@ -68,6 +70,7 @@ func NewClient(address string) (*Client, error) {
 func (c *Client) useProtocol(options ...connect.ClientOption) {
 	options = append(options, connect.WithReadMaxBytes(maxResponse))
 	c.rpc = cairnv1connect.NewNodeServiceClient(&http.Client{Transport: c.http}, c.url, options...)
+	c.consumers = cairnv1connect.NewConsumerServiceClient(&http.Client{Transport: c.http}, c.url, options...)
 }
 
 // Close gives up the client's idle connections.

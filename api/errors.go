@@ -26,6 +26,8 @@ type reason struct {
 // reasons is in order of precedence, for errors that wrap several sentinels.
 // It is never changed.
 var reasons = []reason{
+	{ErrLogReplaced, "log_replaced", connect.CodeFailedPrecondition},
+	{ErrConsumerDiffers, "consumer_differs", connect.CodeAlreadyExists},
 	{types.ErrInvalidCursor, "invalid_cursor", connect.CodeInvalidArgument},
 	{types.ErrInvalidArgument, "invalid_argument", connect.CodeInvalidArgument},
 	{types.ErrNotFound, "not_found", connect.CodeNotFound},

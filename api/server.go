@@ -123,9 +123,12 @@ func (s *Server) handler(ctx context.Context) http.Handler {
 		options = append(options, connect.WithCodec(jsonCodec{name}))
 	}
 	mux := http.NewServeMux()
-	path, service := cairnv1connect.NewNodeServiceHandler(&handler{svc: s.Service, draining: ctx}, options...)
+	h := &handler{svc: s.Service, draining: ctx}
+	path, service := cairnv1connect.NewNodeServiceHandler(h, options...)
 	mux.Handle(path, s.counted(service))
-	reflector := grpcreflect.NewStaticReflector(cairnv1connect.NodeServiceName)
+	path, service = cairnv1connect.NewConsumerServiceHandler(h, options...)
+	mux.Handle(path, s.counted(service))
+	reflector := grpcreflect.NewStaticReflector(cairnv1connect.NodeServiceName, cairnv1connect.ConsumerServiceName)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
 	s.addOps(mux)

@@ -13,6 +13,8 @@ import (
 // node does not hold is types.ErrNotFound. Methods are safe for concurrent use
 // and end with ctx.
 type Service interface {
+	ConsumerService
+
 	// Status describes the node.
 	Status(ctx context.Context) (*Status, error)
 	// Peers returns the connected peers, by id.

@@ -32,7 +32,8 @@ type ErrorInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What went wrong, in one stable word: invalid_argument, invalid_cursor,
 	// not_found, not_writer, unsupported, disk_full, rolled_back, forked_key,
-	// corrupt, store, closed, canceled, timeout or failed.
+	// corrupt, store, closed, canceled, timeout or failed; of consumers
+	// also consumer_differs and log_replaced.
 	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	// In PublishStream: the number of the first event that was not acknowledged,
 	// counted from 0 over the whole stream.
