@@ -8,6 +8,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/cairn-p2p/cairn/delivery"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -41,7 +42,8 @@ type ConsumerService interface {
 	// ErrLogReplaced.
 	Next(ctx context.Context, name string, batch int, wait time.Duration) ([]ConsumerDelivery, error)
 	// Settle carries out a settlement, durably, and returns what came of each
-	// token, in their order: one that is refused keeps back none of the others.
+	// token, in their order: one that is refused keeps back none of the others, a
+	// malformed one, types.ErrInvalidArgument, all.
 	Settle(ctx context.Context, name string, s Settlement) ([]Settled, error)
 
 	// Dead yields a consumer's dead letters in the order of the log, those behind
@@ -61,14 +63,8 @@ type ConsumerService interface {
 
 // Limits of what is asked of a consumer at once.
 const (
-	MaxNext   = 1024 // deliveries that Next hands out
-	MaxSettle = 1024 // tokens of one Settlement
-)
-
-// Defaults of ConsumerSettings.
-const (
-	DefaultAckWait    = 30 * time.Second
-	DefaultMaxPending = 1024
+	MaxNext   = delivery.MaxBatch // deliveries that Next hands out
+	MaxSettle = 1000              // tokens of one Settlement
 )
 
 // ConsumerSettings are what a consumer is made of. Zero fields but the first two
@@ -141,16 +137,13 @@ type Settlement struct {
 	Kind   string // Ack, Nak, Progress or Term
 	Tokens []string
 	Delay  time.Duration // of Nak
-	Reason string        // of Term, for people; at most MaxReason bytes
+	Reason string        // of Term, for people; at most delivery.MaxReason bytes
 }
-
-// MaxReason bounds a reason in bytes.
-const MaxReason = 256
 
 // Settled is what came of a token.
 type Settled struct {
 	Token   string `json:"token"`
-	Refused string `json:"refused"` // why it was not carried out: stale, settled or invalid; empty: it was
+	Refused string `json:"refused"` // why it was not carried out: stale, settled or unknown; empty: it was
 }
 
 // DeadLetter is an event that is delivered no more.
@@ -191,8 +184,8 @@ func (s Settlement) Check() error {
 		return invalid("only nak has a delay")
 	case s.Reason != "" && s.Kind != Term:
 		return invalid("only term has a reason")
-	case len(s.Reason) > MaxReason:
-		return invalid("reason of %d bytes, limit %d", len(s.Reason), MaxReason)
+	case len(s.Reason) > delivery.MaxReason:
+		return invalid("reason of %d bytes, limit %d", len(s.Reason), delivery.MaxReason)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ type ConsumerSettings struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`             // 1 to 64 of A-Z a-z 0-9 . _ -, beginning with none of . -
 	Topic      string                 `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`           // its name, or "id:" and its id
-	Tags       []string               `protobuf:"bytes,3,rep,name=tags,proto3" json:"tags,omitempty"`             // only events with any of these; at most 16
+	Tags       []string               `protobuf:"bytes,3,rep,name=tags,proto3" json:"tags,omitempty"`             // only events with any of these; at most 64
 	Publishers []string               `protobuf:"bytes,4,rep,name=publishers,proto3" json:"publishers,omitempty"` // and of any of these; at most 256
 	// Where in the delivery log to begin: "start", "now", or a cursor. Empty: start.
 	From string `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
@@ -330,7 +330,7 @@ type Settlement struct {
 	// "ack": done. "nak": deliver again, after the delay. "progress": still at work,
 	// so wait as long once more. "term": never deliver again; it is a dead letter.
 	Kind          string               `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	Tokens        []string             `protobuf:"bytes,2,rep,name=tokens,proto3" json:"tokens,omitempty"` // at most 1,024
+	Tokens        []string             `protobuf:"bytes,2,rep,name=tokens,proto3" json:"tokens,omitempty"` // at most 1,000
 	Delay         *durationpb.Duration `protobuf:"bytes,3,opt,name=delay,proto3" json:"delay,omitempty"`
 	Reason        string               `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // of term, for people; at most 256 bytes
 	unknownFields protoimpl.UnknownFields
@@ -401,7 +401,7 @@ type Settled struct {
 	Token string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// Empty: it was carried out. Else why not: "stale" when the event was delivered
 	// again since, or the consumer reset; "settled" when it is acked, given up or
-	// dead already; "invalid" when it is no token of this consumer.
+	// dead already; "unknown" when this consumer never gave it out.
 	Refused       string `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -790,7 +790,7 @@ func (*RemoveConsumerResponse) Descriptor() ([]byte, []int) {
 type NextDeliveriesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Batch         uint64                 `protobuf:"varint,2,opt,name=batch,proto3" json:"batch,omitempty"` // at most so many; 0: one; never more than 1,024
+	Batch         uint64                 `protobuf:"varint,2,opt,name=batch,proto3" json:"batch,omitempty"` // at most so many; 0: one; never more than 1,000
 	Wait          *durationpb.Duration   `protobuf:"bytes,3,opt,name=wait,proto3" json:"wait,omitempty"`    // for something to come; absent: not at all; at most 5 minutes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

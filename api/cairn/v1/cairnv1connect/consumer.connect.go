@@ -80,8 +80,8 @@ type ConsumerServiceClient interface {
 	// returns as soon as there is anything, and nothing when nothing came in time.
 	NextDeliveries(context.Context, *v1.NextDeliveriesRequest) (*v1.NextDeliveriesResponse, error)
 	// Settle acknowledges deliveries, or does what else its kind says. A token that
-	// is refused keeps none of the others from being carried out, which is durable
-	// when it returns.
+	// is refused keeps none of the others from being carried out, durably; a malformed
+	// one does.
 	Settle(context.Context, *v1.SettleRequest) (*v1.SettleResponse, error)
 	// Consume serves any number of consumers, each at its own pace: the first
 	// request with a consumer's name opens it, `credit` says how many deliveries it
@@ -310,8 +310,8 @@ type ConsumerServiceHandler interface {
 	// returns as soon as there is anything, and nothing when nothing came in time.
 	NextDeliveries(context.Context, *v1.NextDeliveriesRequest) (*v1.NextDeliveriesResponse, error)
 	// Settle acknowledges deliveries, or does what else its kind says. A token that
-	// is refused keeps none of the others from being carried out, which is durable
-	// when it returns.
+	// is refused keeps none of the others from being carried out, durably; a malformed
+	// one does.
 	Settle(context.Context, *v1.SettleRequest) (*v1.SettleResponse, error)
 	// Consume serves any number of consumers, each at its own pace: the first
 	// request with a consumer's name opens it, `credit` says how many deliveries it
