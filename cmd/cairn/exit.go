@@ -81,6 +81,8 @@ func (a *app) complain(cmd *cobra.Command, err error) {
 		fmt.Fprintf(a.stderr, "Usage: %s\nRun '%s --help' for more.\n", cmd.UseLine(), cmd.CommandPath())
 	case errors.Is(err, api.ErrUnreachable):
 		fmt.Fprintln(a.stderr, "Is 'cairn run' running? --api or CAIRN_API says where its API is; DIR/api.addr names it.")
+	case errors.Is(err, api.ErrLogReplaced):
+		fmt.Fprintln(a.stderr, "'cairn consumer reset NAME --from start|now|CURSOR' has it begin anew.")
 	case errors.Is(err, types.ErrForkedKey):
 		fmt.Fprintln(a.stderr, "Two nodes have this identity. Stop one of them and give it a data directory of its own.")
 	case errors.Is(err, types.ErrNotWriter):

@@ -114,7 +114,7 @@ func newGet(a *app) *cobra.Command {
 		Short: "Print an event that the node has",
 		Args:  cobra.ExactArgs(1),
 		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
-			if _, err := types.ParseCID(args[0]); err != nil {
+			if err := checkCIDs(args); err != nil {
 				return fmt.Errorf("get: %w", err)
 			}
 			c, err := a.client()
@@ -128,4 +128,14 @@ func newGet(a *app) *cobra.Command {
 			return a.printObject(e, eventFields(e))
 		}),
 	}
+}
+
+// checkCIDs reports what was typed in place of a CID.
+func checkCIDs(cids []string) error {
+	for _, text := range cids {
+		if _, err := types.ParseCID(text); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -62,7 +62,7 @@ func newRoot(a *app) *cobra.Command {
 	flags.Var((*levelFlag)(&a.level), "log-level", "least level of what is logged to stderr: debug, info, warn or error")
 	root.AddCommand(
 		newRun(a), newDev(a), newStatus(a), newPub(a), newSub(a), newQuery(a), newGet(a),
-		newTopic(a), newPeer(a), newKey(a), newSim(a), newVersion(a),
+		newTopic(a), newConsumer(a), newPeer(a), newKey(a), newSim(a), newVersion(a),
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
