@@ -178,8 +178,8 @@ func (s Settlement) Check() error {
 		return invalid("no tokens to settle")
 	case len(s.Tokens) > MaxSettle:
 		return invalid("%d tokens, limit %d", len(s.Tokens), MaxSettle)
-	case s.Delay < 0:
-		return invalid("delay %s is negative", s.Delay)
+	case s.Delay < 0 || s.Delay > delivery.MaxDelay:
+		return invalid("delay %s, want 0 to %s", s.Delay, delivery.MaxDelay)
 	case s.Delay > 0 && s.Kind != Nak:
 		return invalid("only nak has a delay")
 	case s.Reason != "" && s.Kind != Term:

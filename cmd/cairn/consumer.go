@@ -229,6 +229,10 @@ func (a *app) settle(ctx context.Context, name string, s api.Settlement, tokens 
 			return err
 		}
 	}
+	s.Tokens = tokens[:1]
+	if err := s.Check(); err != nil {
+		return err
+	}
 	c, err := a.consumerClient(name)
 	if err != nil {
 		return err

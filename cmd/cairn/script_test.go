@@ -43,6 +43,9 @@ func TestScripts(t *testing.T) {
 			"dirname": dirName,
 			"empty":   empty,
 			"http":    httpGet,
+
+			"firstlines": firstLines,
+			"uniqlines":  uniqLines,
 		},
 	})
 }
@@ -155,6 +158,36 @@ func envFile(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 }
 
+// firstlines FILE NAME... sets each NAME to a line of the file, from the first on.
+func firstLines(ts *testscript.TestScript, neg bool, args []string) {
+	lines := strings.Split(ts.ReadFile(args[0]), "\n")
+	if neg || len(args) < 2 || len(lines) < len(args) {
+		ts.Fatalf("usage: firstlines FILE NAME...")
+	}
+	for i, name := range args[1:] {
+		ts.Setenv(name, lines[i])
+	}
+}
+
+// uniqlines FILE WANT demands that FILE has the lines of WANT in their order, once
+// lines that came before are left out.
+func uniqLines(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: uniqlines FILE WANT")
+	}
+	var first strings.Builder
+	seen := map[string]bool{}
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		if !seen[line] {
+			seen[line] = true
+			first.WriteString(line)
+		}
+	}
+	if want := ts.ReadFile(args[1]); first.String() != want {
+		ts.Fatalf("%s has the lines\n%s, want\n%s", args[0], first.String(), want)
+	}
+}
+
 // field NAME ROWS FILE writes a field of each row to FILE, a line each.
 func fieldOf(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
@@ -204,19 +237,23 @@ func writeCount(ts *testscript.TestScript, neg bool, args []string) {
 // followersKey is the key of what follow has started, by the path of its output.
 type followersKey struct{}
 
-// follow start TOPIC FILE starts a 'cairn sub' of the whole topic into FILE;
-// follow await FILE N waits until it has N rows; follow stop FILE interrupts
+// follow start TOPIC FILE starts a 'cairn sub' of the whole topic into FILE; follow
+// consume NAME TOPIC FILE one of a consumer, which acknowledges; follow await FILE N waits until it has N rows; follow stop FILE interrupts
 // it, which must end it with 0.
 func follow(ts *testscript.TestScript, neg bool, args []string) {
 	followers := ts.Value(followersKey{}).(map[string]*exec.Cmd)
 	switch args[0] {
-	case "start":
-		out, err := os.Create(ts.MkAbs(args[2]))
+	case "start", "consume":
+		flags, file := []string{args[1], "--from", "start"}, args[len(args)-1]
+		if args[0] == "consume" {
+			flags = []string{args[2], "--consumer", args[1], "--ack", "auto"}
+		}
+		out, err := os.Create(ts.MkAbs(file))
 		ts.Check(err)
-		cmd := exec.Command("cairn", "--api", ts.Getenv("CAIRN_API"), "sub", args[1], "--from", "start", "-o", "ndjson")
+		cmd := exec.Command("cairn", append([]string{"--api", ts.Getenv("CAIRN_API"), "-o", "ndjson", "sub"}, flags...)...)
 		cmd.Stdout = out
 		ts.Check(cmd.Start())
-		followers[ts.MkAbs(args[2])] = cmd
+		followers[ts.MkAbs(file)] = cmd
 		ts.Defer(func() {
 			cmd.Process.Kill() //nolint:errcheck // it has ended unless the script failed
 			out.Close()        //nolint:errcheck // as above
