@@ -78,7 +78,16 @@ func (h *handler) Consume(ctx context.Context, stream *connect.BidiStream[cairnv
 func (c *consumption) run(ctx context.Context, interrupt func()) error {
 	ctx, c.fail = context.WithCancelCause(ctx)
 	defer c.fail(nil)
-	defer context.AfterFunc(ctx, interrupt)()
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		interrupt()
+	})
+	defer func() {
+		if !stop() {
+			<-interrupted // interrupt is of no use to anybody after run
+		}
+	}()
 	err := c.receive(ctx)
 	if err != nil {
 		c.fail(err)

@@ -129,7 +129,7 @@ const (
 	Ack      = "ack"      // they are done
 	Nak      = "nak"      // deliver them again, after the delay
 	Progress = "progress" // they are being worked on: wait as long once more
-	Term     = "term"     // never deliver them again: they are dead letters
+	Term     = "term"     // never deliver them again; with a reason they are dead letters
 )
 
 // Settlement says what becomes of deliveries.

@@ -32,7 +32,8 @@ the node. The CID tells what came twice.`,
 		newConsumerSettle(a, api.Nak, "Have deliveries come again, after a delay", ""),
 		newConsumerSettle(a, api.Progress, "Say that deliveries are being worked on", `Say that deliveries are being worked on: they come again only once the consumer's
 --ack-wait has passed from now.`),
-		newConsumerSettle(a, api.Term, "Give deliveries up: they become dead letters", ""),
+		newConsumerSettle(a, api.Term, "Give deliveries up: they never come again", `Give deliveries up: they never come again. With --reason they are listed as dead
+letters, from which 'cairn consumer requeue' takes them.`),
 		newConsumerList(a),
 		a.consumerVerb("info NAME", "Say where a consumer stands", func(ctx context.Context, c *api.Client, name string) error {
 			return a.printConsumer(c.Consumer(ctx, name))
@@ -217,7 +218,7 @@ func newConsumerSettle(a *app, kind, short, long string) *cobra.Command {
 	case api.Nak:
 		cmd.Flags().DurationVar(&s.Delay, "delay", 0, "come again after this `duration` (default: at once)")
 	case api.Term:
-		cmd.Flags().StringVar(&s.Reason, "reason", "", "why, as `TEXT`, for the list of dead letters")
+		cmd.Flags().StringVar(&s.Reason, "reason", "", "list them as dead letters, with `TEXT`")
 	}
 	return cmd
 }

@@ -328,7 +328,8 @@ func (x *ConsumerDelivery) GetAckToken() string {
 type Settlement struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "ack": done. "nak": deliver again, after the delay. "progress": still at work,
-	// so wait as long once more. "term": never deliver again; it is a dead letter.
+	// so wait as long once more. "term": never deliver again; with a reason it
+	// becomes a dead letter.
 	Kind          string               `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	Tokens        []string             `protobuf:"bytes,2,rep,name=tokens,proto3" json:"tokens,omitempty"` // at most 1,000
 	Delay         *durationpb.Duration `protobuf:"bytes,3,opt,name=delay,proto3" json:"delay,omitempty"`

@@ -92,7 +92,7 @@ type ConsumerServiceClient interface {
 	// most 256 consumers.
 	Consume(context.Context) (*connect.BidiStreamForClientSimple[v1.ConsumeRequest, v1.ConsumeResponse], error)
 	// ListDead returns a page of the dead letters: events that were delivered as
-	// often as they may, or were given up by `term`.
+	// often as they may, or were given up with a reason.
 	ListDead(context.Context, *v1.ListDeadRequest) (*v1.ListDeadResponse, error)
 	// ListSuppressed returns a page of the events that a local rule keeps from the
 	// consumer.
@@ -322,7 +322,7 @@ type ConsumerServiceHandler interface {
 	// most 256 consumers.
 	Consume(context.Context, *connect.BidiStream[v1.ConsumeRequest, v1.ConsumeResponse]) error
 	// ListDead returns a page of the dead letters: events that were delivered as
-	// often as they may, or were given up by `term`.
+	// often as they may, or were given up with a reason.
 	ListDead(context.Context, *v1.ListDeadRequest) (*v1.ListDeadResponse, error)
 	// ListSuppressed returns a page of the events that a local rule keeps from the
 	// consumer.
