@@ -47,7 +47,7 @@ var may = map[string][]string{
 	"e2e":                         {"types", "crdt", "node", "e2e/hostile"},
 	"e2e/hostile":                 {"types", "trie", "syncer/pb", "broadcaster/gossip/pb"}, // the wire, and no node behind it
 	"e2e/cases":                   {"e2e"},
-	"e2e/bench":                   {"types", "crdt", "node", "store/badger"}, // to fill a node's data at once
+	"e2e/bench":                   {"types", "crdt", "delivery", "node", "api", "store/badger"}, // the last to fill a node's data at once
 	"mutants":                     {},
 }
 

@@ -31,6 +31,7 @@ var errSuiteTimeout = fmt.Errorf("not done in %v: only the rows above were measu
 var suites = map[string]func(*bench) error{
 	"append":   (*bench).appends,
 	"converge": (*bench).converges,
+	"deliver":  (*bench).delivers,
 	"join":     (*bench).joins,
 	"heal":     (*bench).heals,
 	"growth":   (*bench).growth,
