@@ -68,7 +68,8 @@ func NewClient(address string) (*Client, error) {
 
 // useProtocol sets the client's protocol: without options it is Connect's.
 func (c *Client) useProtocol(options ...connect.ClientOption) {
-	options = append(options, connect.WithReadMaxBytes(maxResponse))
+	options = append(options, connect.WithReadMaxBytes(maxResponse),
+		connect.WithAcceptCompression("gzip", nil, nil)) // the node is on this machine: compressing takes longer than sending
 	c.rpc = cairnv1connect.NewNodeServiceClient(&http.Client{Transport: c.http}, c.url, options...)
 	c.consumers = cairnv1connect.NewConsumerServiceClient(&http.Client{Transport: c.http}, c.url, options...)
 }

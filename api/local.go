@@ -266,7 +266,7 @@ func (l *Local) Event(_ context.Context, id string) (*Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	row := eventRow(t.Name(), e)
+	row := (&eventRows{topic: t.Name()}).row(e)
 	return &row, nil
 }
 
@@ -284,6 +284,7 @@ func (l *Local) Query(ctx context.Context, topic string, q Query) iter.Seq2[Even
 			return
 		}
 		name := t.Name()
+		rows := eventRows{topic: name}
 		for e, err := range t.Query(selected) {
 			if err == nil {
 				err = ctx.Err()
@@ -292,7 +293,7 @@ func (l *Local) Query(ctx context.Context, topic string, q Query) iter.Seq2[Even
 				yield(Event{}, fmt.Errorf("query %q: %w", name, err))
 				return
 			}
-			if !yield(eventRow(name, e), nil) {
+			if !yield(rows.row(e), nil) {
 				return
 			}
 		}
@@ -314,12 +315,13 @@ func (l *Local) Subscribe(ctx context.Context, topic, from string) iter.Seq2[Del
 		if !yield(first, nil) {
 			return
 		}
+		rows := eventRows{topic: t.Name()}
 		for d, err := range t.Subscribe(ctx, begin) {
 			if err != nil {
 				yield(Delivery{}, fmt.Errorf("subscribe to %q: %w", t.Name(), err))
 				return
 			}
-			if !yield(Delivery{Event: eventRow(t.Name(), d.Event), Cursor: d.Cursor.String()}, nil) {
+			if !yield(Delivery{Event: rows.row(d.Event), Cursor: d.Cursor.String()}, nil) {
 				return
 			}
 		}
@@ -442,12 +444,28 @@ func peerText(p types.PeerID) string {
 	return p.String()
 }
 
-func eventRow(topic string, e *types.Event) Event {
+// eventRows makes rows of a topic's events. Consecutive events are often of one
+// publisher, whose text takes longer than all else.
+type eventRows struct {
+	topic string // its name
+
+	id, publisher string // texts of those of the last event
+	last          *types.Event
+}
+
+func (r *eventRows) row(e *types.Event) Event {
+	if r.last == nil || r.last.Publisher != e.Publisher {
+		r.publisher = e.Publisher.String()
+	}
+	if r.last == nil {
+		r.id = e.Topic.String()
+	}
+	r.last = e
 	return Event{
 		CID:       e.CID.String(),
-		Topic:     topic,
-		TopicID:   e.Topic.String(),
-		Publisher: e.Publisher.String(),
+		Topic:     r.topic,
+		TopicID:   r.id,
+		Publisher: r.publisher,
 		Seq:       e.Seq,
 		Height:    e.Height,
 		Time:      Time{time.Unix(0, e.Time).UTC()},

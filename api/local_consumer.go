@@ -173,10 +173,10 @@ func (l *Local) Next(ctx context.Context, name string, batch int, wait time.Dura
 		return nil, fmt.Errorf("%w: wait %s is negative", types.ErrInvalidArgument, wait)
 	}
 	deliveries, err := c.Next(ctx, min(batch, MaxNext), wait)
-	topicName := topic.Name()
+	rows := eventRows{topic: topic.Name()}
 	return each(deliveries, func(d delivery.Delivery) ConsumerDelivery {
 		return ConsumerDelivery{
-			Delivery: Delivery{Event: eventRow(topicName, d.Event), Cursor: d.Cursor.String()},
+			Delivery: Delivery{Event: rows.row(d.Event), Cursor: d.Cursor.String()},
 			Count:    d.Count,
 			Token:    d.Token.String(),
 		}
