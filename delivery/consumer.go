@@ -134,6 +134,9 @@ func (c *Consumer) rebuild(l *loaded, p *progress) error {
 				}
 			}
 			it := l.add(e.cursor, types.Digest(e.CID), e.Links, !settled)
+			if it != nil {
+				it.size = uint32(e.Size())
+			}
 			if len(was) > 0 && was[0].number == e.cursor.Number {
 				if it == nil || it.state != ready {
 					return corrupt("event %d was delivered, and is settled or held back", e.cursor.Number)
@@ -353,8 +356,8 @@ func (c *Consumer) settle(l *loaded, it *item) {
 	c.signal()
 }
 
-// Next returns up to batch events, at least 1 and at most MaxBatch, that are
-// due: those whose time to be settled has passed, then new ones. While there are none it
+// Next returns up to batch events, at least 1 and at most MaxBatch, and of
+// about MaxBatchSize bytes, that are due: those whose time to be settled has passed, then new ones. While there are none it
 // waits for one, up to wait, and then returns none. Their
 // counts are durable when it returns. Their events are shared: do not change them.
 func (c *Consumer) Next(ctx context.Context, batch int, wait time.Duration) ([]Delivery, error) {
@@ -482,7 +485,8 @@ const scanSave = 4096
 // scan looks at the log until batch events can be delivered, or as many as may
 // be. It lets go of the mutex between the pieces of the log.
 func (c *Consumer) scan(ctx context.Context, l *loaded, batch int) error {
-	for !l.enough(batch) {
+	size := 0
+	for !l.enough(batch, size) {
 		events, err := l.feed.read(l.log, l.scanned())
 		if err != nil {
 			return fmt.Errorf("consumer %q: %w", c.settings.Name, err)
@@ -491,10 +495,10 @@ func (c *Consumer) scan(ctx context.Context, l *loaded, batch int) error {
 			return nil
 		}
 		for _, e := range events {
-			if l.enough(batch) {
+			if l.enough(batch, size) {
 				break
 			}
-			c.look(l, e)
+			size += c.look(l, e)
 		}
 		if len(l.extra) >= maxExtra || l.scanned().Number-l.savedScan >= scanSave && c.saving == nil {
 			l.version++
@@ -515,13 +519,14 @@ func (c *Consumer) scan(ctx context.Context, l *loaded, batch int) error {
 }
 
 // enough reports whether more of the log is of no use: batch events can be
-// delivered, or no more than there are, or the window is full.
-func (l *loaded) enough(batch int) bool {
-	return l.available() >= batch || l.ready.Len() >= l.room() || l.full()
+// delivered, or no more than there are, or bytes enough, or the window is full.
+func (l *loaded) enough(batch, size int) bool {
+	return l.available() >= batch || l.ready.Len() >= l.room() || size >= MaxBatchSize || l.full()
 }
 
-// look takes up the next event of the log.
-func (c *Consumer) look(l *loaded, e logged) {
+// look takes up the next event of the log. It returns the bytes of the event if
+// that is kept for its delivery.
+func (c *Consumer) look(l *loaded, e logged) (kept int) {
 	matches := c.settings.matches(e.Event)
 	if matches && l.validator != nil {
 		if reason := l.validator.Check(e.Event); reason != "" {
@@ -533,9 +538,15 @@ func (c *Consumer) look(l *loaded, e logged) {
 		}
 	}
 	it := l.add(e.cursor, types.Digest(e.CID), e.Links, matches)
-	if it != nil && it.state == ready {
-		it.event = e.Event // it is taken now
+	if it == nil {
+		return 0
 	}
+	it.size = uint32(e.Size())
+	if it.state != ready {
+		return 0
+	}
+	it.event = e.Event // it is taken now
+	return e.Size()
 }
 
 // deliveries are what was taken, with the events.

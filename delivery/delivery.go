@@ -27,9 +27,11 @@ const (
 	// MaxConsumers bounds the consumers of a node. An idle one costs less than
 	// 2 KB, so all of them less than 20 MB.
 	MaxConsumers = 10_000
-	// MaxBatch bounds the events that Next returns, and with MaxPayload its
-	// memory; it is where a commit for each batch has stopped to cost anything.
+	// MaxBatch bounds the events that Next returns; it is where a commit for
+	// each batch has stopped to cost anything.
 	MaxBatch = 1000
+	// MaxBatchSize is the size in bytes at which a batch ends, and so its memory.
+	MaxBatchSize = 1 << 20
 	// MaxAhead bounds the log entries above the ack floor that are looked at:
 	// the memory of one consumer.
 	MaxAhead = 65_536

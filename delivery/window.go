@@ -29,6 +29,7 @@ type item struct {
 	state    state
 	requeued bool         // from the dead letters: nothing depends on it
 	held     bool         // taken for a stream that has not handed it out yet
+	size     uint32       // of the event, bytes
 	attempts uint64       // deliveries so far
 	base     uint64       // of these, before it was requeued last
 	deadline int64        // of its next delivery, in Unix milliseconds, unless waiting or ready
@@ -254,10 +255,14 @@ func (w *window) advance() {
 	}
 }
 
+// requeuedSize stands for the size of an event that was requeued, which no record
+// has.
+const requeuedSize = 64 << 10
+
 // requeue makes an event deliverable that was given up; base is how often it
 // has been delivered so far. Nothing depends on it, and it on nothing.
 func (w *window) requeue(c types.Cursor, digest types.Hash, base uint64) *item {
-	it := &item{cursor: c, digest: digest, requeued: true, attempts: base, base: base}
+	it := &item{cursor: c, digest: digest, requeued: true, size: requeuedSize, attempts: base, base: base}
 	w.again[c.Number] = it
 	w.makeReady(it)
 	return it
@@ -324,15 +329,15 @@ func (w *window) nextDeadline() (int64, bool) {
 	return 0, false
 }
 
-// take delivers up to n events: those due again first, then the ready ones, in
-// the order of the log. With hold they are not handed out yet: see handOut.
+// take delivers up to n events, and of about MaxBatchSize bytes: those due again
+// first, then the ready ones, in the order of the log. With hold they are not handed out yet: see handOut.
 func (w *window) take(now int64, n int, hold bool) []*item {
 	n = min(n, w.available())
 	if n <= 0 {
 		return nil
 	}
 	taken := make([]*item, 0, n)
-	for len(taken) < n {
+	for size := 0; len(taken) < n && size < MaxBatchSize; {
 		q := &w.due
 		if q.Len() == 0 {
 			q = &w.ready
@@ -344,6 +349,7 @@ func (w *window) take(now int64, n int, hold bool) []*item {
 		it.held = hold
 		w.postpone(it, now)
 		taken = append(taken, it)
+		size += int(it.size)
 	}
 	return taken
 }
