@@ -24,11 +24,17 @@ import (
 	"github.com/cairn-p2p/cairn/api/cairn/v1/cairnv1connect"
 )
 
-// post posts a body to one of the service's methods and decodes the JSON of the
+// post posts a body to one of NodeService's methods and decodes the JSON of the
 // answer into v.
 func post(t *testing.T, c *Client, method, body string, v any) (code int) {
 	t.Helper()
-	r, err := http.Post(c.url+"/"+cairnv1connect.NodeServiceName+"/"+method, "application/json", strings.NewReader(body))
+	return postTo(t, c, cairnv1connect.NodeServiceName+"/"+method, body, v)
+}
+
+// postTo is post for the path of any method.
+func postTo(t *testing.T, c *Client, path, body string, v any) (code int) {
+	t.Helper()
+	r, err := http.Post(c.url+"/"+path, "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,21 +115,23 @@ func TestReflection(t *testing.T) {
 	stream := client.NewStream(soon(t))
 	defer stream.Close() //nolint:errcheck // nothing depends on it
 	services, err := stream.ListServices()
-	if err != nil || !slices.Contains(services, protoreflect.FullName(cairnv1connect.NodeServiceName)) {
-		t.Errorf("services %v, %v", services, err)
+	for _, want := range []protoreflect.FullName{cairnv1connect.NodeServiceName, cairnv1connect.ConsumerServiceName} {
+		if err != nil || !slices.Contains(services, want) {
+			t.Errorf("services %v, %v; want %s", services, err, want)
+		}
 	}
 }
 
 // allowed are the codes that a malformed request may be answered with.
-var allowed = []string{"", "invalid_argument", "not_found", "resource_exhausted"}
+var allowed = []string{"", "invalid_argument", "not_found", "resource_exhausted", "already_exists"}
 
 // TestEmptyRequests sends every call a request without fields, and with random
 // ones: each gets an answer, and never that something broke.
 func TestEmptyRequests(t *testing.T) {
 	c := serveNode(t)
-	methods := cairnv1.File_cairn_v1_cairn_proto.Services().ByName("NodeService").Methods()
-	for i := range methods.Len() {
-		m := methods.Get(i)
+	for _, m := range append(
+		methods(cairnv1.File_cairn_v1_cairn_proto.Services().ByName("NodeService")),
+		methods(cairnv1.File_cairn_v1_consumer_proto.Services().ByName("ConsumerService"))...) {
 		t.Run(string(m.Name()), func(t *testing.T) {
 			check := func(t interface {
 				Errorf(string, ...any)
@@ -141,6 +149,14 @@ func TestEmptyRequests(t *testing.T) {
 	if _, err := c.Status(soon(t)); err != nil {
 		t.Error(err)
 	}
+}
+
+func methods(d protoreflect.ServiceDescriptor) []protoreflect.MethodDescriptor {
+	var all []protoreflect.MethodDescriptor
+	for i := range d.Methods().Len() {
+		all = append(all, d.Methods().Get(i))
+	}
+	return all
 }
 
 // randomMessage draws a message of which any field may be absent.
@@ -165,7 +181,7 @@ func randomMessage(t *rapid.T, d protoreflect.MessageDescriptor) *dynamicpb.Mess
 func randomValue(t *rapid.T, f protoreflect.FieldDescriptor) protoreflect.Value {
 	switch f.Kind() {
 	case protoreflect.StringKind:
-		texts := rapid.SampledFrom([]string{"t", "id:", "start", "bafyreihhyyb5esmuvsihbnns66ol543tfbqdh7kzv5kscrvgf22pqzqugu", "/ip4/127.0.0.1"})
+		texts := rapid.SampledFrom([]string{"t", "id:", "start", "ack", "kAAAAAAAAAAABAQ", "bafyreihhyyb5esmuvsihbnns66ol543tfbqdh7kzv5kscrvgf22pqzqugu", "/ip4/127.0.0.1"})
 		return protoreflect.ValueOfString(rapid.OneOf(texts, rapid.String()).Draw(t, "text"))
 	case protoreflect.BytesKind:
 		return protoreflect.ValueOfBytes(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"))
@@ -202,7 +218,7 @@ func call(fatal func(...any), c *Client, m protoreflect.MethodDescriptor, reques
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url+"/"+cairnv1connect.NodeServiceName+"/"+string(m.Name()), bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url+"/"+string(m.Parent().FullName())+"/"+string(m.Name()), bytes.NewReader(body))
 	if err != nil {
 		fatal(err)
 	}
