@@ -109,6 +109,7 @@ every event before it that matches is settled; what is concurrent still flows.`,
 	flags.IntVar(&s.MaxPending, "max-pending", delivery.DefaultMaxPending, "at most `N` deliveries that are not settled")
 	flags.IntVar(&s.MaxDeliver, "max-deliver", 0, "give an event up after `N` deliveries (default: never)")
 	flags.DurationSliceVar(&s.BackOff, "backoff", nil, "the `durations` between deliveries of an event, in place of --ack-wait: D,D,…")
+	flags.Lookup("backoff").DefValue = "" // not "[]"
 	flags.BoolVar(&s.CausalAcks, "causal-acks", false, "deliver an event only when all before it that match are settled")
 	return cmd
 }

@@ -40,6 +40,41 @@ type (
 		eventShape
 		Cursor string `json:"cursor"`
 	}
+	consumerDeliveryShape struct {
+		deliveryShape
+		DeliveryCount int    `json:"delivery_count"`
+		AckToken      string `json:"ack_token"`
+	}
+	consumerShape struct {
+		Name        string `json:"name"`
+		Topic       string `json:"topic"`
+		AckFloor    string `json:"ack_floor"`
+		Pending     int    `json:"pending"`
+		Waiting     int    `json:"waiting"`
+		Redelivered int    `json:"redelivered"`
+		Dead        int    `json:"dead"`
+		Suppressed  int    `json:"suppressed"`
+		Lag         uint64 `json:"lag"`
+	}
+	consumerSettingsShape struct {
+		Name       string   `json:"name"`
+		Topic      string   `json:"topic"`
+		Tags       []string `json:"tags"`
+		Publishers []string `json:"publishers"`
+		From       string   `json:"from"`
+		AckWait    string   `json:"ack_wait"`
+		MaxPending int      `json:"max_pending"`
+		MaxDeliver int      `json:"max_deliver"`
+		BackOff    []string `json:"backoff"`
+		CausalAcks bool     `json:"causal_acks"`
+	}
+	deadShape struct {
+		CID           string `json:"cid"`
+		Cursor        string `json:"cursor"`
+		DeliveryCount int    `json:"delivery_count"`
+		Reason        string `json:"reason"`
+		Time          string `json:"time"`
+	}
 	headsShape struct {
 		Topic     string   `json:"topic"`
 		TopicID   string   `json:"topic_id"`
@@ -249,6 +284,41 @@ func TestShapes(t *testing.T) {
 		if d := wantShape[deliveryShape](t, row); d.CID != cids[i] || strings.HasPrefix(d.Cursor, "-") || d.Cursor == "" {
 			t.Errorf("delivery %d is %+v", i, d)
 		}
+	}
+}
+
+func TestShapesOfConsumers(t *testing.T) {
+	n := startNode(t)
+	cids := strings.Fields(n.cairn(t, "pub", "t", "--lines"))
+	settings := wantShape[consumerSettingsShape](t, n.cairn(t, "consumer", "create", "c", "t", "--backoff", "1s,5m", "-o", "json"))
+	if settings.From != "start" || settings.AckWait != "30s" || len(settings.BackOff) != 2 || settings.BackOff[1] != "5m0s" {
+		t.Errorf("settings %+v", settings)
+	}
+	if c := wantShape[consumerShape](t, n.cairn(t, "consumer", "info", "c", "-o", "json")); c.AckFloor != "start" || c.Lag != 2 {
+		t.Errorf("consumer %+v", c)
+	}
+	rows := strings.Split(strings.TrimSuffix(n.cairn(t, "consumer", "next", "c", "--batch", "2", "-o", "ndjson"), "\n"), "\n")
+	for i, row := range rows {
+		d := wantShape[consumerDeliveryShape](t, row)
+		if d.CID != cids[i] || d.DeliveryCount != 1 || d.AckToken == "" || strings.HasPrefix(d.AckToken, "-") {
+			t.Errorf("delivery %d is %+v", i, d)
+		}
+		n.cairn(t, "consumer", "term", "c", d.AckToken, "--reason", "<why>")
+	}
+	if dead := wantShape[[]deadShape](t, n.cairn(t, "consumer", "dead", "c", "-o", "json")); len(dead) != 2 || dead[0].CID != cids[0] || dead[0].Reason != "<why>" {
+		t.Errorf("dead letters %+v", dead)
+	}
+	if text := n.cairn(t, "consumer", "requeue", "c", cids[1], "-o", "ndjson"); text != "{\"requeued\":1}\n" {
+		t.Errorf("requeued %q", text)
+	}
+	if text := n.cairn(t, "consumer", "suppressed", "c", "-o", "json"); text != "[]\n" {
+		t.Errorf("suppressed %q", text)
+	}
+	wantShape[consumerDeliveryShape](t, n.cairn(t, "sub", "t", "--consumer", "c", "--count", "1", "-o", "ndjson"))
+	wantShape[[]consumerShape](t, n.cairn(t, "consumer", "ls", "-o", "json"))
+	wantShape[consumerShape](t, n.cairn(t, "consumer", "reset", "c", "--from", "now", "-o", "ndjson"))
+	if text := n.cairn(t, "consumer", "rm", "c", "-o", "json"); text != "" {
+		t.Errorf("rm prints %q", text)
 	}
 }
 
