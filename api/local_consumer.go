@@ -94,10 +94,14 @@ func (l *Local) Consumers(context.Context) ([]Consumer, error) {
 	rows := []Consumer{}
 	for _, c := range l.node.Consumers().List() {
 		row, err := l.describeConsumer(c)
-		if errors.Is(err, types.ErrNotFound) { // it was removed meanwhile
+		switch {
+		case errors.Is(err, types.ErrNotFound): // it was removed meanwhile
 			continue
-		}
-		if err != nil {
+		case errors.Is(err, ErrLogReplaced):
+			if row, err = l.consumerRow(c); err != nil {
+				return nil, err
+			}
+		case err != nil:
 			return nil, err
 		}
 		rows = append(rows, *row)
@@ -110,22 +114,31 @@ func (l *Local) describeConsumer(c *delivery.Consumer) (*Consumer, error) {
 	if err != nil {
 		return nil, consumerErr(err)
 	}
+	row, err := l.consumerRow(c)
+	if err != nil {
+		return nil, err
+	}
+	row.AckFloor = delivery.Start{Cursor: info.AckFloor}.String()
+	row.Pending = info.Pending
+	row.Waiting = info.Waiting
+	row.Redelivered = info.Redelivered
+	row.Dead = countFromProto(info.Dead)
+	row.Suppressed = countFromProto(info.Suppressed)
+	row.Lag = info.Lag
+	return row, nil
+}
+
+// consumerRow returns what never changes of a consumer.
+func (l *Local) consumerRow(c *delivery.Consumer) (*Consumer, error) {
 	topic, err := l.topicOf(c)
 	if err != nil {
 		return nil, err
 	}
 	s := c.Settings()
 	return &Consumer{
-		Name:        info.Name,
-		Topic:       topic.Name(),
-		TopicID:     info.TopicID.String(),
-		AckFloor:    delivery.Start{Cursor: info.AckFloor}.String(),
-		Pending:     info.Pending,
-		Waiting:     info.Waiting,
-		Redelivered: info.Redelivered,
-		Dead:        countFromProto(info.Dead),
-		Suppressed:  countFromProto(info.Suppressed),
-		Lag:         info.Lag,
+		Name:    s.Name,
+		Topic:   topic.Name(),
+		TopicID: s.Topic.String(),
 		Settings: ConsumerSettings{
 			Name:       s.Name,
 			Topic:      topic.Name(),

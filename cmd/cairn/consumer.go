@@ -398,7 +398,7 @@ func consumerTable() table[api.Consumer] {
 		number("DEAD", func(c *api.Consumer) int { return c.Dead }),
 		number("SUPPRESSED", func(c *api.Consumer) int { return c.Suppressed }),
 		{"LAG", 0, func(c *api.Consumer) string { return strconv.FormatUint(c.Lag, 10) }},
-		{"ACK FLOOR", 0, func(c *api.Consumer) string { return c.AckFloor }},
+		{"ACK FLOOR", 0, func(c *api.Consumer) string { return dash(c.AckFloor) }},
 	}
 }
 

@@ -148,16 +148,18 @@ func (x *ConsumerSettings) GetCausalAcks() bool {
 
 // Consumer is where a consumer stands.
 type Consumer struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Settings      *ConsumerSettings      `protobuf:"bytes,1,opt,name=settings,proto3" json:"settings,omitempty"` // its topic by name, and with no default left out
-	TopicId       string                 `protobuf:"bytes,2,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
-	AckFloor      string                 `protobuf:"bytes,3,opt,name=ack_floor,json=ackFloor,proto3" json:"ack_floor,omitempty"` // "start" or a cursor: up to there all is settled
-	Pending       uint64                 `protobuf:"varint,4,opt,name=pending,proto3" json:"pending,omitempty"`                  // delivered and not settled
-	Waiting       uint64                 `protobuf:"varint,5,opt,name=waiting,proto3" json:"waiting,omitempty"`                  // held back by causal_acks
-	Redelivered   uint64                 `protobuf:"varint,6,opt,name=redelivered,proto3" json:"redelivered,omitempty"`          // pending, and delivered more than once
-	Dead          uint64                 `protobuf:"varint,7,opt,name=dead,proto3" json:"dead,omitempty"`
-	Suppressed    uint64                 `protobuf:"varint,8,opt,name=suppressed,proto3" json:"suppressed,omitempty"`
-	Lag           uint64                 `protobuf:"varint,9,opt,name=lag,proto3" json:"lag,omitempty"` // entries of the log that were not looked at yet, and waiting
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Settings *ConsumerSettings      `protobuf:"bytes,1,opt,name=settings,proto3" json:"settings,omitempty"` // its topic by name, and with no default left out
+	TopicId  string                 `protobuf:"bytes,2,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
+	// "start" or a cursor: up to there all is settled. Empty in a list: the log was
+	// replaced, and nothing below is known.
+	AckFloor      string `protobuf:"bytes,3,opt,name=ack_floor,json=ackFloor,proto3" json:"ack_floor,omitempty"`
+	Pending       uint64 `protobuf:"varint,4,opt,name=pending,proto3" json:"pending,omitempty"`         // delivered and not settled
+	Waiting       uint64 `protobuf:"varint,5,opt,name=waiting,proto3" json:"waiting,omitempty"`         // held back by causal_acks
+	Redelivered   uint64 `protobuf:"varint,6,opt,name=redelivered,proto3" json:"redelivered,omitempty"` // pending, and delivered more than once
+	Dead          uint64 `protobuf:"varint,7,opt,name=dead,proto3" json:"dead,omitempty"`
+	Suppressed    uint64 `protobuf:"varint,8,opt,name=suppressed,proto3" json:"suppressed,omitempty"`
+	Lag           uint64 `protobuf:"varint,9,opt,name=lag,proto3" json:"lag,omitempty"` // entries of the log that were not looked at yet, and waiting
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
