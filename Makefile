@@ -5,7 +5,7 @@ RUNS        ?= 3
 # A decoder's fuzz test, as package:function.
 FUZZ := $(shell grep -rlE '^func Fuzz' --include='*_test.go' . | xargs grep -hoE '^func Fuzz[A-Za-z]+' /dev/null --with-filename | sed -E 's,^\./,,; s,/[^/]*_test\.go:func ,:,')
 
-.PHONY: help build check lint test full e2e sim-table sim-long sim-storms fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics bench-process bench-long bench-parts bench-peer mutants generate
+.PHONY: help build check lint test full e2e sim-table sim-long sim-storms fuzz bench bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-deliver bench-topics bench-process bench-long bench-parts bench-peer mutants generate
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,9 +51,9 @@ fuzz: ## each decoder's fuzz test for FUZZTIME (20s)
 		go test "./$${f%%:*}" -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s || exit 1; \
 	done
 
-bench: bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics bench-process bench-parts ## all benchmarks; one alone: make bench-append …
+bench: bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-deliver bench-topics bench-process bench-parts ## all benchmarks; one alone: make bench-append …
 
-bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-topics: bench-%:
+bench-limits bench-append bench-converge bench-join bench-heal bench-latency bench-deliver bench-topics: bench-%:
 	go run ./e2e/bench -runs $(RUNS) $*
 
 bench-process: ## pub --lines of 10,000 (goal 1.0 s), and a fresh process joining them (goal 0.6 s)
