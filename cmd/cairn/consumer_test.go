@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -103,5 +105,37 @@ func TestSettleChunks(t *testing.T) {
 	}
 	if len(svc.settled) != 2 || !slices.Equal(slices.Concat(svc.settled...), args[3:]) {
 		t.Errorf("settled in %d calls", len(svc.settled))
+	}
+}
+
+// brokenPipe takes so many rows and then no more.
+type brokenPipe struct{ rows int }
+
+func (p *brokenPipe) Write(b []byte) (int, error) {
+	if p.rows == 0 {
+		return 0, syscall.EPIPE
+	}
+	p.rows--
+	return len(b), nil
+}
+
+// TestAckAutoFollowsTheRow shows that 'sub --ack auto' acknowledges nothing that it
+// could not print.
+func TestAckAutoFollowsTheRow(t *testing.T) {
+	const events, printed = 10, 3
+	n := startNode(t)
+	n.cairn(t, "consumer", "create", "c", "t")
+	for range events {
+		n.cairn(t, "pub", "t", "x")
+	}
+	getenv := func(string) string { return n.api }
+	var stderr bytes.Buffer
+	code := run([]string{"sub", "t", "--consumer", "c", "--ack", "auto", "-o", "ndjson"}, nil, &brokenPipe{printed}, &stderr, getenv)
+	if code != exitFailed || !strings.Contains(stderr.String(), "write output") {
+		t.Errorf("code %d, %s", code, stderr.String())
+	}
+	c := wantShape[consumerShape](t, n.cairn(t, "consumer", "info", "c", "-o", "json"))
+	if left := c.Pending + int(c.Lag); left < events-printed {
+		t.Errorf("%d of %d events are left, of which %d were printed", left, events, printed)
 	}
 }
