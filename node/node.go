@@ -18,6 +18,7 @@ import (
 
 	"github.com/cairn-p2p/cairn/broadcaster/gossip"
 	"github.com/cairn-p2p/cairn/crdt"
+	"github.com/cairn-p2p/cairn/keyfile"
 	"github.com/cairn-p2p/cairn/store/badger"
 	"github.com/cairn-p2p/cairn/store/mem"
 	"github.com/cairn-p2p/cairn/syncer"
@@ -129,7 +130,7 @@ func (n *Node) onClose(undo func() error) { n.release = append(n.release, undo) 
 func (n *Node) openStore() error {
 	var err error
 	if n.cfg.Dir == "" {
-		if n.key, err = newIdentity(); err != nil {
+		if n.key, err = keyfile.New(); err != nil {
 			return err
 		}
 		n.store = mem.New(mem.Options{})
@@ -150,7 +151,7 @@ func (n *Node) openStore() error {
 	if n.key, err = loadIdentity(n.cfg.Dir, storeDir); err != nil {
 		return err
 	}
-	if path := filepath.Join(n.cfg.Dir, identityFile); !private(path) {
+	if path := filepath.Join(n.cfg.Dir, identityFile); !keyfile.Private(path) {
 		n.cfg.Log.Warn("others can read the node's key; chmod it to 0600", "file", path)
 	}
 	db, err := badger.Open(storeDir, badger.Options{
