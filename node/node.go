@@ -111,7 +111,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	n.stop = stop
 	n.group, n.running = errgroup.WithContext(running)
 	for _, step := range []func() error{
-		n.openStore, n.openHost, n.openDiscovery, n.openParts, n.loadTopics, n.listen,
+		n.openStore, n.openHost, n.openDiscovery, n.openParts, n.loadTopics, n.openBroker, n.listen,
 	} {
 		err = ctx.Err()
 		if err == nil {
