@@ -12,6 +12,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/cairn-p2p/cairn/client/pb"
 	"github.com/cairn-p2p/cairn/crdt"
 	"github.com/cairn-p2p/cairn/node"
 	"github.com/cairn-p2p/cairn/types"
@@ -266,7 +267,7 @@ func (l *Local) Event(_ context.Context, id string) (*Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	row := eventRow(t.Name(), e)
+	row := NewEvent(t.Name(), e)
 	return &row, nil
 }
 
@@ -292,7 +293,7 @@ func (l *Local) Query(ctx context.Context, topic string, q Query) iter.Seq2[Even
 				yield(Event{}, fmt.Errorf("query %q: %w", name, err))
 				return
 			}
-			if !yield(eventRow(name, e), nil) {
+			if !yield(NewEvent(name, e), nil) {
 				return
 			}
 		}
@@ -319,11 +320,29 @@ func (l *Local) Subscribe(ctx context.Context, topic, from string) iter.Seq2[Del
 				yield(Delivery{}, fmt.Errorf("subscribe to %q: %w", t.Name(), err))
 				return
 			}
-			if !yield(Delivery{Event: eventRow(t.Name(), d.Event), Cursor: d.Cursor.String()}, nil) {
+			if !yield(Delivery{Event: NewEvent(t.Name(), d.Event), Cursor: d.Cursor.String()}, nil) {
 				return
 			}
 		}
 		yield(Delivery{}, context.Cause(ctx))
+	}
+}
+
+// errEnough ends an answer whose reader wants no more of it.
+var errEnough = errors.New("enough")
+
+// Deliver implements Service.
+func (l *Local) Deliver(ctx context.Context, m *pb.Request) iter.Seq2[*pb.Response, error] {
+	return func(yield func(*pb.Response, error) bool) {
+		err := l.node.Deliver(ctx, m, func(r *pb.Response) error {
+			if !yield(r, nil) {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			yield(nil, err)
+		}
 	}
 }
 
@@ -442,7 +461,8 @@ func peerText(p types.PeerID) string {
 	return p.String()
 }
 
-func eventRow(topic string, e *types.Event) Event {
+// NewEvent returns an event as the API has it; topic is the topic's name.
+func NewEvent(topic string, e *types.Event) Event {
 	return Event{
 		CID:       e.CID.String(),
 		Topic:     topic,

@@ -24,29 +24,43 @@ const (
 func newSub(a *app) *cobra.Command {
 	var from string
 	var count uint64
+	var verify verifyFlags
 	cmd := &cobra.Command{
 		Use:   "sub TOPIC",
 		Short: "Join a topic and follow its events until interrupted",
 		Long: `Join a topic and print its events in the order in which this node got them, each
 once and after its links. When the node goes away, sub waits for it and resumes
-where it was. Every row has a cursor: --from goes on behind it.`,
+where it was. Every row has a cursor: --from goes on behind it.
+
+With --verify every event is checked here: its encoding, signature, topic and
+publisher, and that it comes after its links. With --from start, and no filter, a
+link that did not come first ends it with 1; otherwise rows name links that were
+not seen as unverified.`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
+			if a.output == formatJSON {
+				return usagef("sub never ends, so it prints no JSON document; use -o ndjson")
+			}
+			if err := api.CheckFrom(from); err != nil {
+				return fmt.Errorf("--from: %w", err)
+			}
+			s, err := verify.subscription(args[0], from)
+			if err != nil {
+				return err
+			}
+			if verify.verify {
+				return a.subVerified(ctx, args[0], verify, s, count)
+			}
 			return a.sub(ctx, args[0], from, count)
 		}),
 	}
+	verify.add(cmd.Flags())
 	cmd.Flags().StringVar(&from, "from", api.FromNow, "where to begin: start, now or a `CURSOR`")
 	cmd.Flags().Uint64Var(&count, "count", 0, "stop after `N` events (default: never)")
 	return cmd
 }
 
 func (a *app) sub(ctx context.Context, topic, from string, count uint64) error {
-	if a.output == formatJSON {
-		return usagef("sub never ends, so it prints no JSON document; use -o ndjson")
-	}
-	if err := api.CheckFrom(from); err != nil {
-		return fmt.Errorf("--from: %w", err)
-	}
 	c, err := a.topicClient(topic)
 	if err != nil {
 		return err
