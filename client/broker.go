@@ -28,6 +28,9 @@ var (
 	ErrUnreachable = errors.New("broker is unreachable")
 	// ErrBusy: the broker serves as many as it can.
 	ErrBusy = errors.New("broker is busy")
+	// ErrNotServed: the node is no broker, is of another network, or does not know
+	// the request.
+	ErrNotServed = errors.New("not served")
 	// ErrUnknownEvents: the broker has events of the key that its state file does
 	// not know of: the file is missing or an old copy, or somebody else has the key.
 	ErrUnknownEvents = errors.New("the key has events that its state file does not know of")
@@ -55,7 +58,7 @@ func ask(ctx context.Context, b Broker, m *pb.Request) iter.Seq2[*pb.Response, e
 func answerError(code pb.Error_Code) error {
 	switch code {
 	case pb.Error_CODE_UNSUPPORTED:
-		return types.ErrUnsupported
+		return ErrNotServed
 	case pb.Error_CODE_MALFORMED:
 		return types.ErrInvalidArgument
 	case pb.Error_CODE_NOT_FOUND:

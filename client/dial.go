@@ -172,7 +172,7 @@ func (r *Remote) failed(ctx context.Context, err error) error {
 	}
 	var refused multistream.ErrNotSupported[protocol.ID]
 	if errors.As(err, &refused) {
-		return fmt.Errorf("%w: %s is no broker: it does not speak %s", types.ErrUnsupported, r, wire.Protocol)
+		return fmt.Errorf("%w: %s is no broker: it does not speak %s", ErrNotServed, r, wire.Protocol)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrUnreachable, r, err)
 }
