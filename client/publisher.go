@@ -48,6 +48,10 @@ type Publisher struct {
 	// Warn, when set, is told of what does not end a call: a *Violation of
 	// KindLost, and why a call waits.
 	Warn func(error)
+	// Stored, when set, is told of events when they are durable at the broker, and
+	// before anything after them is signed: after a crash, what it was not told of
+	// is what Resend sends. Its error ends the call.
+	Stored func([]*types.Event) error
 
 	key  ed25519.PrivateKey
 	path string   // of the state
@@ -364,6 +368,9 @@ func (p *Publisher) submit(ctx context.Context, s *source, t *topicState, events
 	}
 	t.acknowledge(events, s.broker.String())
 	p.dirty = true
+	if p.Stored != nil {
+		return p.Stored(events)
+	}
 	return nil
 }
 

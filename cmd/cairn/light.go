@@ -172,28 +172,26 @@ func (s *signedPub) begin(ctx context.Context, f signedFlags) error {
 			s.app.warn(fmt.Errorf("gave up %s, seq %d, which was never acknowledged", e.CID, e.Seq))
 		}
 	}
-	events, err := s.p.Resend(ctx, s.b, s.topic)
-	if err != nil {
-		return err
+	s.p.Stored = func(events []*types.Event) error {
+		for _, e := range events {
+			s.app.warn(fmt.Errorf("sent %s, seq %d, which an earlier run signed", e.CID, e.Seq))
+		}
+		return nil
 	}
 	if f.resend {
-		return s.print(events)
+		s.p.Stored = s.print
 	}
-	for _, e := range events {
-		s.app.warn(fmt.Errorf("sent %s, seq %d, which an earlier run signed", e.CID, e.Seq))
-	}
-	return nil
+	_, err := s.p.Resend(ctx, s.b, s.topic)
+	s.p.Stored = s.print
+	return err
 }
 
 func (s *signedPub) publish(ctx context.Context, drafts ...client.Draft) error {
-	events, err := s.p.Publish(ctx, s.b, s.topic, drafts...)
-	return errors.Join(err, s.print(events))
+	_, err := s.p.Publish(ctx, s.b, s.topic, drafts...)
+	return err
 }
 
 func (s *signedPub) print(events []*types.Event) error {
-	if len(events) == 0 {
-		return nil
-	}
 	cids := make([]string, len(events))
 	for i, e := range events {
 		cids[i] = e.CID.String()
