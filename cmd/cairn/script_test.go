@@ -32,17 +32,18 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits":   exits,
-			"ready":   ready,
-			"envfile": envFile,
-			"field":   fieldOf,
-			"lines":   writeLines,
-			"count":   writeCount,
-			"follow":  follow,
-			"found":   found,
-			"dirname": dirName,
-			"empty":   empty,
-			"http":    httpGet,
+			"exits":    exits,
+			"ready":    ready,
+			"envfile":  envFile,
+			"field":    fieldOf,
+			"lines":    writeLines,
+			"count":    writeCount,
+			"follow":   follow,
+			"found":    found,
+			"dirname":  dirName,
+			"empty":    empty,
+			"http":     httpGet,
+			"document": document,
 		},
 	})
 }
@@ -145,6 +146,24 @@ func httpGet(ts *testscript.TestScript, neg bool, args []string) {
 	if strconv.Itoa(res.StatusCode) != args[0] {
 		ts.Fatalf("%s answers %s, want %s: %s", args[1], res.Status, args[0], text)
 	}
+}
+
+// document FILE runs the first sh block of a document of docs/ as it is written.
+func document(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: document FILE")
+	}
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", args[0]))
+	ts.Check(err)
+	_, rest, _ := strings.Cut(string(text), "```sh\n")
+	block, _, found := strings.Cut(rest, "```")
+	if !found {
+		ts.Fatalf("no sh block in %s", args[0])
+	}
+	script := filepath.Join(ts.Getenv("WORK"), args[0]+".sh")
+	ts.Check(os.WriteFile(script, []byte(block), 0o644))
+	// What it leaves running goes with it, also where it fails.
+	ts.Check(ts.Exec("bash", "-ec", `trap 'kill $(jobs -p) 2>/dev/null || :' EXIT; . "$0"`, script))
 }
 
 // envfile NAME FILE sets NAME to the file's text without surrounding space.
