@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	// chainSize is the size in bytes at which a chain is closed: with what it has
-	// at most beside, it fits a frame.
-	chainSize = wire.MaxFrame / 4
+	// chainSize is the size in bytes, at most, of the events of a chain: they fit a
+	// frame.
+	chainSize = wire.MaxFrame - 64<<10
 	// draftRoom is what an event has beside payload and tags, at most.
 	draftRoom = types.MaxBody - types.MaxPayload + types.MaxWitness + wire.EntryRoom
 )
