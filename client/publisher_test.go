@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -393,6 +394,44 @@ func TestPublishIsCancelled(t *testing.T) {
 		return nil
 	}}
 	if _, err := p.Publish(ctx, b, kept.ID(), drafts("x")...); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// Whatever height the broker gives the key's own last event, among however many
+// heads, what links to it has the right one.
+func TestPublisherKnowsItsOwnHeight(t *testing.T) {
+	_, kept := openBroker(t, "t")
+	p := openPublisher(t, newKeyPath(t))
+	defer p.Close() //nolint:errcheck // the test is over
+	last := types.SumCID([]byte("last"))
+	state := &topicState{Spent: 3, Last: ownEvent{Seq: 3, CID: last.String(), Height: 7}}
+	at := &standing{heads: []types.Head{{CID: last, Height: 1 << 40}}}
+	for i := range 2 * types.MaxLinks {
+		at.heads = append(at.heads, types.Head{CID: types.SumCID([]byte{byte(i)}), Height: 2})
+	}
+	events, err := p.build(kept.ID(), state, at, drafts("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if events[0].Height != 8 || events[0].Seq != 4 || !slices.Contains(events[0].Links, last) {
+		t.Errorf("height %d, seq %d, links %v", events[0].Height, events[0].Seq, events[0].Links)
+	}
+}
+
+// What was submitted cannot be missing.
+func TestMissingOfWhatWasSubmitted(t *testing.T) {
+	n, kept := openBroker(t, "t")
+	p := openPublisher(t, newKeyPath(t))
+	defer p.Close() //nolint:errcheck // the test is over
+	b := &faulty{Broker: dialed(t, n), answer: func(_ *pb.Request, r *pb.Response) error {
+		if a := r.GetSubmit(); a != nil {
+			a.Stored, a.Missing = nil, a.GetStored()[:1]
+		}
+		return nil
+	}}
+	var v *Violation
+	if _, err := p.Publish(testContext(t), b, kept.ID(), drafts("a", "b")...); !errors.As(err, &v) || v.Kind != KindAnswer {
 		t.Error(err)
 	}
 }

@@ -447,3 +447,30 @@ func TestSubmitRefuses(t *testing.T) {
 		t.Errorf("taken: %v, %v", got, err)
 	}
 }
+
+// Where some links are unknown, an event is still higher than those that are known.
+func TestHeightAboveKnownLinks(t *testing.T) {
+	s := Subscription{Topic: types.SumCID([]byte("topic")), Now: true}
+	seen, err := OpenSeen("", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seen.Close() //nolint:errcheck // it is temporary
+	known := seenEvent(4) // of height 5
+	if err := seen.add(known, types.Cursor{Number: 1}); err != nil {
+		t.Fatal(err)
+	}
+	c := &checker{source: newSource(&Remote{}, s.Topic), sub: s, seen: seen}
+	links := []cid.Cid{known.CID, types.SumCID([]byte("unknown"))}
+	types.SortCIDs(links)
+	for height, want := range map[uint64]Kind{4: KindHeight, 5: KindHeight, 6: "", 60: ""} {
+		e, err := types.NewEvent(types.Body{Topic: s.Topic, Seq: 1, Height: height, Links: links})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v *Violation
+		if err := c.place(&Delivery{Event: e}); errors.As(err, &v) != (want != "") || v != nil && v.Kind != want {
+			t.Errorf("height %d: %v", height, err)
+		}
+	}
+}
