@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"testing"
 
@@ -389,6 +390,42 @@ func TestBrokerLimits(t *testing.T) {
 	}
 }
 
+// A client that leaves its side of answered streams open takes no place with them,
+// over either transport.
+func TestAnsweredStreamsAreFree(t *testing.T) {
+	for _, listen := range []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"} {
+		ctx := testContext(t)
+		n, err := node.Open(ctx, node.Config{Role: node.RoleBroker, Listen: []string{listen}, DHT: node.DHTOff})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close() //nolint:errcheck // the test is over
+		topic, err := n.Join(ctx, "t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := dialed(t, n)
+		self := n.Publisher()
+		m := &pb.Request{Network: n.Network(), Request: &pb.Request_Heads{Heads: &pb.HeadsRequest{Topic: topic.ID().Bytes(), Publisher: self[:]}}}
+		for i := range 20 {
+			st, err := b.open(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := send(st, m); err != nil {
+				t.Fatal(err)
+			}
+			answer, r := new(pb.Response), wire.NewReader(st)
+			if err := r.Read(answer); err != nil || answer.GetHeads() == nil {
+				t.Fatalf("%s: answer %d: %v, %v", listen, i, answer, err)
+			}
+			if err := r.Read(answer); !errors.Is(err, io.EOF) {
+				t.Errorf("%s: behind the answer: %v", listen, err)
+			}
+		}
+	}
+}
+
 // What is handed over and cannot be taken is refused, with the reason, and nothing
 // of it is stored.
 func TestSubmitRefuses(t *testing.T) {
@@ -455,7 +492,7 @@ func TestHeightAboveKnownLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer seen.Close() //nolint:errcheck // it is temporary
+	defer seen.Close()    //nolint:errcheck // it is temporary
 	known := seenEvent(4) // of height 5
 	if err := seen.add(known, types.Cursor{Number: 1}); err != nil {
 		t.Fatal(err)

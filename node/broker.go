@@ -166,11 +166,14 @@ func (b *broker) handle(st network.Stream) {
 		err = (&answerer{n: b.n, send: c.send(ctx, true)}).end(ctx, err)
 	}
 	if stop() && err == nil {
-		st.Close() //nolint:errcheck // all answers are written
+		st.CloseWrite() //nolint:errcheck // all answers are written
 	} else {
 		st.Reset() //nolint:errcheck // nothing left to do
 	}
+	// However long the client keeps its side open.
+	st.SetReadDeadline(time.Now()) //nolint:errcheck // of a stream that was reset there is nothing to read
 	c.watch.Wait()
+	st.Close() //nolint:errcheck // nothing left to do
 }
 
 func (b *broker) limiter(p peer.ID) *rate.Limiter {
