@@ -154,7 +154,7 @@ func (s *source) heads(ctx context.Context, p types.Publisher) (*standing, error
 			return nil, err
 		}
 		h := r.GetHeads()
-		if h == nil {
+		if h == nil || at != nil && len(h.GetHeads()) == 0 { // which could go on for ever
 			return nil, s.answered("no heads")
 		}
 		if at == nil {
@@ -207,8 +207,8 @@ func (s *source) proveSome(ctx context.Context, heads []types.Head) error {
 		if err != nil {
 			return err
 		}
-		if r.GetEvents() == nil || len(r.GetEvents().GetEvents()) > len(heads) {
-			return s.answered("no events, or too many")
+		if n := len(r.GetEvents().GetEvents()); n == 0 || n > len(heads) {
+			return s.answered("%d events where %d are missing", n, len(heads))
 		}
 		for _, m := range r.GetEvents().GetEvents() {
 			if err := s.proveHead(heads[0], m); err != nil {

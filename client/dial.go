@@ -70,10 +70,10 @@ func Dial(ctx context.Context, addr, networkName string) (*Remote, error) {
 	}
 	h.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.PermanentAddrTTL)
 	r := &Remote{host: h, broker: info.ID, network: networkName}
-	ctx, cancel := context.WithTimeout(ctx, wire.OpenTimeout)
+	open, cancel := context.WithTimeout(ctx, wire.OpenTimeout)
 	defer cancel()
-	if err := h.Connect(ctx, *info); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: %w", ErrUnreachable, err), h.Close())
+	if err := h.Connect(open, *info); err != nil {
+		return nil, errors.Join(r.failed(ctx, err), h.Close())
 	}
 	return r, nil
 }
@@ -174,5 +174,5 @@ func (r *Remote) failed(ctx context.Context, err error) error {
 	if errors.As(err, &refused) {
 		return fmt.Errorf("%w: %s is no broker: it does not speak %s", ErrNotServed, r, wire.Protocol)
 	}
-	return fmt.Errorf("%w: %s: %w", ErrUnreachable, r, err)
+	return fmt.Errorf("%w: %s: %v", ErrUnreachable, r, err) //nolint:errorlint // its time-outs are not the caller's
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -435,3 +436,63 @@ func TestMissingOfWhatWasSubmitted(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Frames that bring nothing do not keep a client for ever.
+func TestEmptyFrames(t *testing.T) {
+	n, kept := openBroker(t, "t")
+	appendMany(t, kept, 1)
+	good := dialed(t, n)
+	for name, kind := range map[string]func(*pb.Response){
+		"heads":   func(r *pb.Response) { r.Answer = &pb.Response_Heads{Heads: &pb.HeadsAnswer{}} },
+		"events":  func(r *pb.Response) { r.Answer = &pb.Response_Events{Events: &pb.EventsAnswer{}} },
+		"entries": func(r *pb.Response) { r.Answer = &pb.Response_Entries{Entries: &pb.Entries{}} },
+	} {
+		b := brokerFunc(func(ctx context.Context, m *pb.Request) iter.Seq2[*pb.Response, error] {
+			return func(yield func(*pb.Response, error) bool) {
+				for r, err := range good.Deliver(ctx, m) {
+					if r.GetEvents() == nil && !yield(r, err) || err != nil {
+						return
+					}
+					if name == "heads" && m.GetHeads() == nil || name == "events" && m.GetEvents() == nil {
+						continue
+					}
+					for more := true; more; {
+						empty := new(pb.Response)
+						kind(empty)
+						more = yield(empty, nil)
+					}
+					return
+				}
+			}
+		})
+		s := newSource(b, kept.ID())
+		var err error
+		switch heads, failed := s.heads(testContext(t), n.Publisher()); {
+		case name == "entries":
+			seen, opened := OpenSeen("", Subscription{Topic: kept.ID()})
+			if opened != nil {
+				t.Fatal(opened)
+			}
+			for _, err = range Subscribe(testContext(t), b, Subscription{Topic: kept.ID()}, seen) {
+				continue
+			}
+			seen.Close() //nolint:errcheck // it is temporary
+		case failed != nil:
+			err = failed
+		default:
+			err = s.prove(testContext(t), heads.heads)
+		}
+		var v *Violation
+		if !errors.As(err, &v) || v.Kind != KindAnswer {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+type brokerFunc func(context.Context, *pb.Request) iter.Seq2[*pb.Response, error]
+
+func (f brokerFunc) Deliver(ctx context.Context, m *pb.Request) iter.Seq2[*pb.Response, error] {
+	return f(ctx, m)
+}
+
+func (f brokerFunc) String() string { return "a broker" }

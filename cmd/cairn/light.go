@@ -127,6 +127,9 @@ func (a *app) pubSigned(ctx context.Context, f signedFlags, args, tags []string,
 		return err
 	}
 	defer p.Close() //nolint:errcheck // what it may lose is sent once more, and taken once
+	if !keyfile.Private(f.key) {
+		a.warn(fmt.Errorf("others can read the key in %s; chmod it to 0600", f.key))
+	}
 	var lost error
 	p.Warn = func(err error) {
 		if v := new(client.Violation); errors.As(err, &v) {
