@@ -15,6 +15,7 @@ import (
 
 	cairnv1 "github.com/cairn-p2p/cairn/api/cairn/v1"
 	"github.com/cairn-p2p/cairn/api/cairn/v1/cairnv1connect"
+	"github.com/cairn-p2p/cairn/client/pb"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -206,6 +207,31 @@ func (c *Client) Query(ctx context.Context, topic string, q Query) iter.Seq2[Eve
 		}
 		if err := stream.Err(); err != nil {
 			yield(Event{}, c.fail(ctx, err))
+		}
+	}
+}
+
+// String returns the URL of the node's API.
+func (c *Client) String() string { return c.url }
+
+// Deliver implements Service, so that the client is a client.Broker.
+func (c *Client) Deliver(ctx context.Context, m *pb.Request) iter.Seq2[*pb.Response, error] {
+	return func(yield func(*pb.Response, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stream, err := c.rpc.Deliver(ctx, m)
+		if err != nil {
+			yield(nil, c.fail(ctx, err))
+			return
+		}
+		defer stream.Close() //nolint:errcheck // the answer was read, or nobody wants it
+		for stream.Receive() {
+			if !yield(stream.Msg(), nil) {
+				return
+			}
+		}
+		if err := stream.Err(); err != nil {
+			yield(nil, c.fail(ctx, err))
 		}
 	}
 }

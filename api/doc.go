@@ -6,4 +6,4 @@
 // command line prints.
 package api
 
-//go:generate protoc --go_out=. --go_opt=paths=source_relative --connect-go_out=. --connect-go_opt=paths=source_relative,simple cairn/v1/cairn.proto cairn/v1/consumer.proto
+//go:generate protoc -I . -I ../client/pb --go_out=. --go_opt=paths=source_relative --connect-go_out=. --connect-go_opt=paths=source_relative,simple cairn/v1/cairn.proto cairn/v1/consumer.proto

@@ -12,6 +12,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/cairn-p2p/cairn/client/pb"
 	"github.com/cairn-p2p/cairn/crdt"
 	"github.com/cairn-p2p/cairn/node"
 	"github.com/cairn-p2p/cairn/types"
@@ -329,6 +330,24 @@ func (l *Local) Subscribe(ctx context.Context, topic, from string) iter.Seq2[Del
 	}
 }
 
+// errEnough ends an answer whose reader wants no more of it.
+var errEnough = errors.New("enough")
+
+// Deliver implements Service.
+func (l *Local) Deliver(ctx context.Context, m *pb.Request) iter.Seq2[*pb.Response, error] {
+	return func(yield func(*pb.Response, error) bool) {
+		err := l.node.Deliver(ctx, m, func(r *pb.Response) error {
+			if !yield(r, nil) {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			yield(nil, err)
+		}
+	}
+}
+
 // subscription joins the topic and finds where in its log to begin.
 func (l *Local) subscription(ctx context.Context, topic, from string) (*node.Topic, types.Cursor, error) {
 	begin, err := parseFrom(from)
@@ -443,6 +462,9 @@ func peerText(p types.PeerID) string {
 	}
 	return p.String()
 }
+
+// NewEvent returns an event as the API has it; topic is the topic's name.
+func NewEvent(topic string, e *types.Event) Event { return (&eventRows{topic: topic}).row(e) }
 
 // eventRows makes rows of a topic's events. Consecutive events are often of one
 // publisher, whose text takes longer than all else.

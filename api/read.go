@@ -6,6 +6,7 @@ import (
 	"connectrpc.com/connect"
 
 	cairnv1 "github.com/cairn-p2p/cairn/api/cairn/v1"
+	"github.com/cairn-p2p/cairn/client/pb"
 )
 
 // Limits of one response.
@@ -85,6 +86,20 @@ func (h *handler) Subscribe(ctx context.Context, req *cairnv1.SubscribeRequest, 
 		}
 		if err := stream.Send(response); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+func (h *handler) Deliver(ctx context.Context, req *pb.Request, stream *connect.ServerStream[pb.Response]) error {
+	ctx, cancel := h.waiting(ctx)
+	defer cancel()
+	for r, err := range h.svc.Deliver(ctx, req) {
+		if err == nil {
+			err = stream.Send(r)
+		}
+		if err != nil {
+			return toWire(ctx, err)
 		}
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"time"
+
+	"github.com/cairn-p2p/cairn/client/pb"
 )
 
 // Service is what a node answers. Topics, CIDs, cursors, peers and publishers
@@ -64,6 +66,9 @@ type Service interface {
 	// which is empty for FromStart. It ends with ctx, whose error it yields,
 	// and with types.ErrInvalidCursor or types.ErrClosed.
 	Subscribe(ctx context.Context, topic, from string) iter.Seq2[Delivery, error]
+	// Deliver answers a request of /cairn/deliver/1, as node.Node.Deliver does. It
+	// joins no topic.
+	Deliver(ctx context.Context, m *pb.Request) iter.Seq2[*pb.Response, error]
 }
 
 // Where a subscription begins, other than at a cursor.

@@ -21,9 +21,10 @@ type driver struct {
 	stale bool        // the syncer and the subscribers may not know what is stored
 
 	// Of the inputs since the last flush:
-	from       types.PeerID // a neighbour that delivered events
-	backfilled bool         // some came by sync
-	tally      tally        // for the Observer
+	from       types.PeerID     // a neighbour that delivered events
+	backfilled bool             // some came by sync
+	submitted  map[cid.Cid]bool // to be announced once they are integrated
+	tally      tally            // for the Observer
 
 	since time.Time // something has been pending ever since; zero: nothing is
 }
@@ -120,7 +121,7 @@ func (d *driver) unload() {
 	}
 	d.clock = nil
 	d.replica.standing.unload()
-	d.from, d.backfilled, d.durable = "", false, 0
+	d.from, d.backfilled, d.submitted, d.durable = "", false, nil, 0
 	d.tally, d.since = tally{}, time.Time{}
 	d.replica.pending.Store(0)
 	d.replica.waiting.Store(0)
@@ -206,10 +207,10 @@ func (d *driver) flush() error {
 	if observed {
 		d.observeCommit(time.Since(begin))
 	}
-	if len(effects.Announce) > 0 {
+	if announce := d.announced(effects); len(announce) > 0 {
 		r.cfg.Broadcaster.Broadcast(types.Announcement{
 			Genesis:   r.genesis,
-			Events:    effects.Announce,
+			Events:    announce,
 			Heads:     d.someHeads(effects.Store),
 			HeadsHash: d.replica.standing.root(),
 		})
@@ -231,8 +232,36 @@ func (d *driver) flush() error {
 		d.since = time.Now()
 	}
 	r.halted.Store(d.clock.OwnErr() != nil)
-	d.from, d.backfilled = "", false
+	d.from, d.backfilled, d.submitted = "", false, nil
 	return nil
+}
+
+// announceToo has events announced with this node's own when the next flush
+// stores them.
+func (d *driver) announceToo(events []*types.Event) {
+	if d.submitted == nil {
+		d.submitted = make(map[cid.Cid]bool, len(events))
+	}
+	for _, e := range events {
+		d.submitted[e.CID] = true
+	}
+}
+
+// announced returns what is to be announced of what was stored, in log order.
+func (d *driver) announced(effects clock.Effects) []*types.Event {
+	if len(d.submitted) == 0 {
+		return effects.Announce
+	}
+	d.announceToo(effects.Announce)
+	var events []*types.Event
+	for _, b := range effects.Store {
+		for _, e := range b.Events {
+			if d.submitted[e.CID] {
+				events = append(events, e)
+			}
+		}
+	}
+	return events
 }
 
 // signedTogether is the number of events at most that one signature is for. More

@@ -99,10 +99,11 @@ func (in *receiveInput) apply(d *driver) error {
 func (in *receiveInput) finish(*driver, error) {}
 
 type integrateInput struct {
-	from    types.PeerID
-	events  []*types.Event
-	refused error
-	answer  answer
+	from     types.PeerID
+	events   []*types.Event
+	announce bool // they were handed over to be published: nobody else has them yet
+	refused  error
+	answer   answer
 }
 
 func (in *integrateInput) apply(d *driver) error {
@@ -110,7 +111,11 @@ func (in *integrateInput) apply(d *driver) error {
 	if err != nil {
 		return err
 	}
-	d.backfilled = true
+	if in.announce {
+		d.announceToo(in.events)
+	} else {
+		d.backfilled = true
+	}
 	for _, r := range d.clock.Receive(clock.Source{Peer: in.from, Sync: true}, in.events, known) {
 		d.observeRefused(r.Err)
 		if !errors.Is(in.refused, types.ErrInvalidEvent) { // the graver verdict, and the one to blame somebody for

@@ -26,7 +26,7 @@ const (
 
 // Commit is what one flush of a replica made durable. An event counts for the
 // input that had it integrated: one from gossip that waited for a link that a
-// sync brought counts as synced.
+// sync brought counts as synced. What was submitted here counts as appended.
 type Commit struct {
 	Appended, Gossiped, Synced uint64 // events; their sum is at least 1
 
@@ -51,13 +51,17 @@ type tally [sources]uint64
 
 // count adds n events of the input in.
 func (t *tally) count(in input, n uint64) {
-	switch in.(type) {
+	switch in := in.(type) {
 	case *appendInput:
 		t[byAppend] += n
 	case *receiveInput:
 		t[byGossip] += n
 	case *integrateInput:
-		t[bySync] += n
+		if in.announce {
+			t[byAppend] += n
+		} else {
+			t[bySync] += n
+		}
 	}
 }
 

@@ -196,6 +196,13 @@ func (r *Replica) Integrate(ctx context.Context, from types.PeerID, events []*ty
 	return r.ask(ctx, in, in.answer)
 }
 
+// Submit is Integrate for events that somebody without a replica hands over to
+// be published: once they are durable they are announced like this node's own.
+func (r *Replica) Submit(ctx context.Context, from types.PeerID, events []*types.Event) error {
+	in := &integrateInput{from: from, events: events, announce: true, answer: newAnswer()}
+	return r.ask(ctx, in, in.answer)
+}
+
 // Tick tells the replica that about a second has passed.
 func (r *Replica) Tick() {
 	if l := r.loaded.Load(); l != nil && (l.pending.Load() > 0 || l.halted.Load()) {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/cairn-p2p/cairn/crdt"
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -419,6 +421,67 @@ func TestIntegrateNamesTheGraverRefusal(t *testing.T) {
 	if s := mustState(t, w); s.Events != 1 || s.PendingEvents != 0 {
 		t.Errorf("%d events, %d pending: only the valid prefix is taken, and nothing of a sync waits", s.Events, s.PendingEvents)
 	}
+}
+
+// What was handed over to be published is announced like what is appended, in the
+// order of the log, once it is stored, and not again.
+func TestSubmittedIsAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, openTopic(t))
+		other := &author{t: t, topic: w.topic, key: key(2)}
+		chain := other.chain(3)
+		release := w.store.holdCommits()
+		var group sync.WaitGroup
+		group.Go(func() {
+			if err := w.Integrate(t.Context(), "server", chain[:1]); err != nil { // by sync: everybody has it
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		group.Go(func() {
+			if err := w.Submit(t.Context(), "", chain); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		group.Go(func() {
+			if _, err := w.Append(t.Context(), crdt.Draft{}); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		release()
+		group.Wait()
+		if err := w.Submit(t.Context(), "", chain); err != nil {
+			t.Error(err)
+		}
+		var announced []cid.Cid
+		for _, a := range w.gossip.announcements() {
+			for _, e := range a.Events {
+				announced = append(announced, e.CID)
+			}
+		}
+		var want []cid.Cid
+		for _, d := range take(t, w, types.Cursor{}, 4)[1:] {
+			want = append(want, d.CID)
+		}
+		if !slices.Equal(announced, want) {
+			t.Errorf("announced %v, want %v", announced, want)
+		}
+		forged := *chain[2]
+		forged.Height += 5
+		e, err := types.NewEvent(forged.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		types.SignEvents(other.key, []*types.Event{e})
+		if err := w.Submit(t.Context(), "", []*types.Event{e}); !errors.Is(err, types.ErrInvalidEvent) {
+			t.Errorf("forged height: %v", err)
+		}
+		if n := len(w.gossip.announcements()); n != 1 {
+			t.Errorf("%d announcements, want 1", n)
+		}
+	})
 }
 
 // What gossip brings beyond the inbox's room is left to a sync, not kept.

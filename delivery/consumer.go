@@ -519,14 +519,15 @@ func (c *Consumer) scan(ctx context.Context, l *loaded, batch int) error {
 }
 
 // enough reports whether more of the log is of no use: batch events can be
-// delivered, or no more than there are, or bytes enough, or the window is full.
+// delivered, or ones of enough bytes, or no more than there are, or the window is
+// full.
 func (l *loaded) enough(batch, size int) bool {
-	return l.available() >= batch || l.ready.Len() >= l.room() || size >= MaxBatchSize || l.full()
+	return l.available() >= batch || size >= MaxBatchSize || l.ready.Len() >= l.room() || l.full()
 }
 
-// look takes up the next event of the log. It returns the bytes of the event if
-// that is kept for its delivery.
-func (c *Consumer) look(l *loaded, e logged) (kept int) {
+// look takes up the next event of the log, and returns its size if it can be
+// delivered now.
+func (c *Consumer) look(l *loaded, e logged) (size int) {
 	matches := c.settings.matches(e.Event)
 	if matches && l.validator != nil {
 		if reason := l.validator.Check(e.Event); reason != "" {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/cairn-p2p/cairn/broadcaster"
+	"github.com/cairn-p2p/cairn/keyfile"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -16,7 +17,7 @@ func heard(t *testing.T, name string) broadcaster.Message {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := newIdentity()
+	key, err := keyfile.New()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,20 @@ const (
 	All
 )
 
+// Role says what a node does for others.
+type Role string
+
+const (
+	// RoleRelay: it forwards gossip and serves the DHT, and keeps no topic.
+	RoleRelay Role = "relay"
+	// RoleReplica: it keeps topics, and serves them to other replicas and to
+	// whoever has the node.
+	RoleReplica Role = "replica"
+	// RoleBroker: a replica that serves light clients over libp2p too, which keep
+	// no topic: protocol /cairn/deliver/1.
+	RoleBroker Role = "broker"
+)
+
 // DHTMode is a node's part in the DHT, through which the replicas of a topic
 // find each other.
 type DHTMode = discovery.Mode
@@ -74,6 +88,8 @@ type Config struct {
 	// Network keeps nodes apart that have nothing to do with each other; empty:
 	// DefaultNetwork. Letters, digits, '-', '_' and '.'.
 	Network string
+	// Role is what the node does for others; empty: RoleReplica.
+	Role Role
 	// Replicate says which topics to keep.
 	Replicate Replicate
 	// Strangers bounds what Replicate = All may cost. Zero: its defaults.
@@ -174,6 +190,11 @@ func (c *Config) check() error {
 		strings.ContainsFunc(c.Network, func(r rune) bool { return !isNetworkRune(r) }) {
 		return fmt.Errorf("network %q: want up to %d letters, digits, '-', '_' or '.'", c.Network, maxNetworkName)
 	}
+	switch c.Role {
+	case "", RoleRelay, RoleReplica, RoleBroker:
+	default:
+		return fmt.Errorf("role %q is none of %s, %s and %s", c.Role, RoleRelay, RoleReplica, RoleBroker)
+	}
 	if c.Replicate != Joined && c.Replicate != All {
 		return fmt.Errorf("replicate %d is neither Joined nor All", c.Replicate)
 	}
@@ -230,6 +251,9 @@ func (c *Config) minFree() uint64 {
 func (c Config) withDefaults() Config {
 	if c.Listen == nil {
 		c.Listen = DefaultListen()
+	}
+	if c.Role == "" {
+		c.Role = RoleReplica
 	}
 	if c.Network == "" {
 		c.Network = DefaultNetwork

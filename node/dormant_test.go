@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cairn-p2p/cairn/keyfile"
 	"github.com/cairn-p2p/cairn/store/badger"
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -53,7 +54,7 @@ func pend(t *testing.T, topic *Topic, events int) int64 {
 	t.Helper()
 	link := types.SumCID([]byte("an event that nobody has"))
 	for i := range events {
-		key, err := newIdentity()
+		key, err := keyfile.New()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/cairn-p2p/cairn/keyfile"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -42,7 +43,7 @@ const (
 // libp2p's metrics go into registry; g may refuse connections; more is added to
 // the options.
 func newHost(key ed25519.PrivateKey, g *gate, registry prometheus.Registerer, more []libp2p.Option) (host.Host, error) {
-	k, err := libp2pKey(key)
+	k, err := keyfile.Libp2p(key)
 	if err != nil {
 		return nil, fmt.Errorf("convert identity: %w", err)
 	}

@@ -19,6 +19,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	"github.com/cairn-p2p/cairn/keyfile"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -326,7 +327,7 @@ func TestMetricsOfWhatIsNotTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := newIdentity()
+	key, err := keyfile.New()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/cairn-p2p/cairn/broadcaster/gossip"
 	"github.com/cairn-p2p/cairn/crdt"
 	"github.com/cairn-p2p/cairn/delivery"
+	"github.com/cairn-p2p/cairn/keyfile"
 	"github.com/cairn-p2p/cairn/store/badger"
 	"github.com/cairn-p2p/cairn/store/mem"
 	"github.com/cairn-p2p/cairn/syncer"
@@ -114,7 +115,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	n.stop = stop
 	n.group, n.running = errgroup.WithContext(running)
 	for _, step := range []func() error{
-		n.openStore, n.openHost, n.openDiscovery, n.openParts, n.loadTopics, n.openConsumers, n.listen,
+		n.openStore, n.openHost, n.openDiscovery, n.openParts, n.loadTopics, n.openConsumers, n.openBroker, n.listen,
 	} {
 		err = ctx.Err()
 		if err == nil {
@@ -133,7 +134,7 @@ func (n *Node) onClose(undo func() error) { n.release = append(n.release, undo) 
 func (n *Node) openStore() error {
 	var err error
 	if n.cfg.Dir == "" {
-		if n.key, err = newIdentity(); err != nil {
+		if n.key, err = keyfile.New(); err != nil {
 			return err
 		}
 		n.store = mem.New(mem.Options{})
@@ -154,7 +155,7 @@ func (n *Node) openStore() error {
 	if n.key, err = loadIdentity(n.cfg.Dir, storeDir); err != nil {
 		return err
 	}
-	if path := filepath.Join(n.cfg.Dir, identityFile); !private(path) {
+	if path := filepath.Join(n.cfg.Dir, identityFile); !keyfile.Private(path) {
 		n.cfg.Log.Warn("others can read the node's key; chmod it to 0600", "file", path)
 	}
 	db, err := badger.Open(storeDir, badger.Options{

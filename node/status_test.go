@@ -17,6 +17,7 @@ import (
 
 	"github.com/cairn-p2p/cairn/broadcaster/gossip"
 	"github.com/cairn-p2p/cairn/broadcaster/gossip/pb"
+	"github.com/cairn-p2p/cairn/keyfile"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -99,7 +100,7 @@ func TestEventsWaitForLinks(t *testing.T) {
 	connect(t, a, b)
 	wantStatus(t, ta, Synced, "all that 1 connected replica has is integrated")
 	absent := types.CIDOf(types.Hash{1})
-	key, err := newIdentity()
+	key, err := keyfile.New()
 	if err != nil {
 		t.Fatal(err)
 	}

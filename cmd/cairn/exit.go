@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cairn-p2p/cairn/api"
+	"github.com/cairn-p2p/cairn/client"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -52,6 +53,7 @@ var codes = []struct {
 	{types.ErrNotFound, exitNotFound},
 	{context.DeadlineExceeded, exitTimeout},
 	{api.ErrUnreachable, exitUnreachable},
+	{client.ErrUnreachable, exitUnreachable},
 	{types.ErrClosed, exitUnreachable}, // the daemon stops
 }
 
@@ -76,6 +78,7 @@ func (a *app) exitCode(err error) int {
 // to do about it.
 func (a *app) complain(cmd *cobra.Command, err error) {
 	fmt.Fprintf(a.stderr, "cairn: %v\n", err)
+	a.evidence(err)
 	switch {
 	case !a.started || errors.Is(err, errUsage):
 		fmt.Fprintf(a.stderr, "Usage: %s\nRun '%s --help' for more.\n", cmd.UseLine(), cmd.CommandPath())
@@ -83,6 +86,10 @@ func (a *app) complain(cmd *cobra.Command, err error) {
 		fmt.Fprintln(a.stderr, "Is 'cairn run' running? --api or CAIRN_API says where its API is; DIR/api.addr names it.")
 	case errors.Is(err, api.ErrLogReplaced):
 		fmt.Fprintln(a.stderr, "'cairn consumer reset NAME --from start|now|CURSOR' has it begin anew.")
+	case errors.Is(err, client.ErrUnreachable):
+		fmt.Fprintln(a.stderr, "Does a node run there with 'cairn run --role broker'? Its DIR/p2p.addrs has its multiaddresses.")
+	case errors.Is(err, client.ErrUnknownEvents):
+		fmt.Fprintln(a.stderr, "Put the right FILE.state back. If it is lost, and nobody else uses the key, --adopt goes on from what this broker has.")
 	case errors.Is(err, types.ErrForkedKey):
 		fmt.Fprintln(a.stderr, "Two nodes have this identity. Stop one of them and give it a data directory of its own.")
 	case errors.Is(err, types.ErrNotWriter):

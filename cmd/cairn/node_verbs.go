@@ -110,13 +110,13 @@ func (a *app) connectPeer(ctx context.Context, _ *cobra.Command, args []string) 
 }
 
 func newKey(a *app) *cobra.Command {
-	key := &cobra.Command{Use: "key", Short: "Show the node's key"}
+	key := &cobra.Command{Use: "key", Short: "Show the node's key, or make one"}
 	key.AddCommand(&cobra.Command{
 		Use:   "show",
 		Short: "Show the node's peer id and its Ed25519 public key in hex",
 		Args:  cobra.NoArgs,
 		RunE:  a.verb(a.showKey),
-	})
+	}, newKeyNew(a))
 	return key
 }
 

@@ -15,6 +15,7 @@ import (
 
 func newPub(a *app) *cobra.Command {
 	var lines bool
+	var signed signedFlags
 	var tags []string
 	cmd := &cobra.Command{
 		Use:   "pub TOPIC [PAYLOAD]",
@@ -23,7 +24,12 @@ func newPub(a *app) *cobra.Command {
 
 Without PAYLOAD, all of stdin is one payload; with --lines, each of its lines is.
 pub stops at the first line that fails and names it. It never retries: lines
-whose CID was not printed may or may not have been published.`,
+whose CID was not printed may or may not have been published.
+
+With --key the events are signed here, with a key of their own, and the node or
+broker is not trusted: it may refuse or delay them, and cannot change them. What
+was signed is in FILE.state before it is sent, so the next run with the key sends
+it again as it was, and nothing is published twice.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: a.verb(func(ctx context.Context, _ *cobra.Command, args []string) error {
 			if err := (api.Draft{Tags: tags}).Check(); err != nil {
@@ -31,6 +37,12 @@ whose CID was not printed may or may not have been published.`,
 			}
 			if lines && len(args) == 2 {
 				return usagef("--lines reads payloads from stdin, so PAYLOAD makes no sense with it")
+			}
+			if err := signed.check(args, lines); err != nil {
+				return err
+			}
+			if signed.key != "" {
+				return a.pubSigned(ctx, signed, args, tags, lines)
 			}
 			c, err := a.topicClient(args[0])
 			if err != nil {
@@ -46,6 +58,7 @@ whose CID was not printed may or may not have been published.`,
 			return a.pub(ctx, c, args[0], api.Draft{Payload: payload, Tags: tags})
 		}),
 	}
+	signed.add(cmd.Flags())
 	cmd.Flags().BoolVar(&lines, "lines", false, "publish each line of stdin as an event")
 	cmd.Flags().StringArrayVar(&tags, "tag", nil, "tag the events with `T` (may be repeated)")
 	return cmd

@@ -61,6 +61,7 @@ peers can dial, one a line. Both go when the node stops.`,
 	flags.StringVar(&f.api, "api", "", "serve the API at `HOST:PORT`, a loopback address (env CAIRN_API_LISTEN; default "+defaultAPIListen+")")
 	flags.StringArrayVar(&f.Bootstrap, "bootstrap", nil, "stay connected to the peer at `MULTIADDR` (may be repeated)")
 	flags.StringVar(&f.Network, "network", node.DefaultNetwork, "the network's `NAME`: nodes of different networks ignore each other")
+	flags.StringVar((*string)(&f.Role), "role", string(node.RoleReplica), "what the node does for others: relay, replica, or broker (a replica that serves light clients over libp2p)")
 	flags.StringVar(&f.replicate, "replicate", "joined", "which topics to keep: joined, or all that gossip tells of")
 	flags.BoolVar(&f.pprof, "pprof", false, "serve the profiles of net/http/pprof under /debug/pprof/ on the API's address")
 	flags.StringVar(&f.dht, "dht", "server", "the node's part in the DHT: server, client (keeps nothing for others), or off")

@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 
 			"firstlines": firstLines,
 			"uniqlines":  uniqLines,
+			"document":   document,
 		},
 	})
 }
@@ -148,6 +149,24 @@ func httpGet(ts *testscript.TestScript, neg bool, args []string) {
 	if strconv.Itoa(res.StatusCode) != args[0] {
 		ts.Fatalf("%s answers %s, want %s: %s", args[1], res.Status, args[0], text)
 	}
+}
+
+// document FILE runs the first sh block of a document of docs/ as it is written.
+func document(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: document FILE")
+	}
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", args[0]))
+	ts.Check(err)
+	_, rest, _ := strings.Cut(string(text), "```sh\n")
+	block, _, found := strings.Cut(rest, "```")
+	if !found {
+		ts.Fatalf("no sh block in %s", args[0])
+	}
+	script := filepath.Join(ts.Getenv("WORK"), args[0]+".sh")
+	ts.Check(os.WriteFile(script, []byte(block), 0o644))
+	// What it leaves running goes with it, also where it fails.
+	ts.Check(ts.Exec("bash", "-ec", `trap 'kill $(jobs -p) 2>/dev/null || :' EXIT; . "$0"`, script))
 }
 
 // envfile NAME FILE sets NAME to the file's text without surrounding space.

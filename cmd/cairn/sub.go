@@ -34,6 +34,7 @@ type subFlags struct {
 	count    uint64
 	consumer string
 	ack      string
+	verify   verifyFlags
 }
 
 func newSub(a *app) *cobra.Command {
@@ -48,7 +49,12 @@ where it was. Every row has a cursor: --from goes on behind it.
 With --consumer it prints what a durable consumer of the topic is given, as
 'cairn consumer next' does, and goes on for ever. The node knows where the consumer
 stands, so it resumes there. With --ack auto each event is acknowledged once its
-row is written; otherwise whoever reads the rows settles their tokens.`,
+row is written; otherwise whoever reads the rows settles their tokens.
+
+With --verify every event is checked here: its encoding, signature, topic and
+publisher, and that it comes after its links. With --from start, and no filter, a
+link that did not come first ends it with 1; otherwise rows name links that were
+not seen as unverified.`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			return a.sub(ctx, cmd, args[0], f)
@@ -59,12 +65,26 @@ row is written; otherwise whoever reads the rows settles their tokens.`,
 	flags.Uint64Var(&f.count, "count", 0, "stop after `N` events (default: never)")
 	flags.StringVar(&f.consumer, "consumer", "", "print what the consumer `NAME` is given")
 	flags.StringVar(&f.ack, "ack", ackNone, "with --consumer, acknowledge what is printed: `auto` or none")
+	f.verify.add(flags)
 	return cmd
 }
 
 func (a *app) sub(ctx context.Context, cmd *cobra.Command, topic string, f subFlags) error {
 	if a.output == formatJSON {
 		return usagef("sub never ends, so it prints no JSON document; use -o ndjson")
+	}
+	verified, err := f.verify.subscription(topic, f.from)
+	if err != nil {
+		return err
+	}
+	if f.verify.verify {
+		if f.consumer != "" {
+			return usagef("--verify makes no sense with --consumer")
+		}
+		if err := api.CheckFrom(f.from); err != nil {
+			return fmt.Errorf("--from: %w", err)
+		}
+		return a.subVerified(ctx, topic, f.verify, verified, f.count)
 	}
 	attempt, err := a.subscription(cmd, topic, f)
 	if err != nil {

@@ -11,6 +11,7 @@
 package cairnv1
 
 import (
+	pb "github.com/cairn-p2p/cairn/client/pb"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -2595,7 +2596,7 @@ var File_cairn_v1_cairn_proto protoreflect.FileDescriptor
 
 const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\n" +
-	"\x14cairn/v1/cairn.proto\x12\bcairn.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n" +
+	"\x14cairn/v1/cairn.proto\x12\bcairn.v1\x1a\rdeliver.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n" +
 	"\tErrorInfo\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\"\x86\x02\n" +
@@ -2765,7 +2766,7 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x04from\x18\x02 \x01(\tR\x04from\"R\n" +
 	"\x11SubscribeResponse\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12%\n" +
-	"\x05event\x18\x02 \x01(\v2\x0f.cairn.v1.EventR\x05event2\x8d\t\n" +
+	"\x05event\x18\x02 \x01(\v2\x0f.cairn.v1.EventR\x05event2\xd1\t\n" +
 	"\vNodeService\x12D\n" +
 	"\tGetStatus\x12\x1a.cairn.v1.GetStatusRequest\x1a\x1b.cairn.v1.GetStatusResponse\x12D\n" +
 	"\tListPeers\x12\x1a.cairn.v1.ListPeersRequest\x1a\x1b.cairn.v1.ListPeersResponse\x12J\n" +
@@ -2785,7 +2786,8 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\n" +
 	"ListEvents\x12\x1b.cairn.v1.ListEventsRequest\x1a\x1c.cairn.v1.ListEventsResponse\x12:\n" +
 	"\x05Query\x12\x16.cairn.v1.QueryRequest\x1a\x17.cairn.v1.QueryResponse0\x01\x12F\n" +
-	"\tSubscribe\x12\x1a.cairn.v1.SubscribeRequest\x1a\x1b.cairn.v1.SubscribeResponse0\x01B1Z/github.com/cairn-p2p/cairn/api/cairn/v1;cairnv1b\x06proto3"
+	"\tSubscribe\x12\x1a.cairn.v1.SubscribeRequest\x1a\x1b.cairn.v1.SubscribeResponse0\x01\x12B\n" +
+	"\aDeliver\x12\x19.cairn.deliver.v1.Request\x1a\x1a.cairn.deliver.v1.Response0\x01B1Z/github.com/cairn-p2p/cairn/api/cairn/v1;cairnv1b\x06proto3"
 
 var (
 	file_cairn_v1_cairn_proto_rawDescOnce sync.Once
@@ -2847,6 +2849,8 @@ var file_cairn_v1_cairn_proto_goTypes = []any{
 	(*TopicStatus_Offender)(nil),   // 43: cairn.v1.TopicStatus.Offender
 	(*timestamppb.Timestamp)(nil),  // 44: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),    // 45: google.protobuf.Duration
+	(*pb.Request)(nil),             // 46: cairn.deliver.v1.Request
+	(*pb.Response)(nil),            // 47: cairn.deliver.v1.Response
 }
 var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	44, // 0: cairn.v1.Event.time:type_name -> google.protobuf.Timestamp
@@ -2896,24 +2900,26 @@ var file_cairn_v1_cairn_proto_depIdxs = []int32{
 	33, // 44: cairn.v1.NodeService.ListEvents:input_type -> cairn.v1.ListEventsRequest
 	35, // 45: cairn.v1.NodeService.Query:input_type -> cairn.v1.QueryRequest
 	37, // 46: cairn.v1.NodeService.Subscribe:input_type -> cairn.v1.SubscribeRequest
-	4,  // 47: cairn.v1.NodeService.GetStatus:output_type -> cairn.v1.GetStatusResponse
-	7,  // 48: cairn.v1.NodeService.ListPeers:output_type -> cairn.v1.ListPeersResponse
-	9,  // 49: cairn.v1.NodeService.ConnectPeer:output_type -> cairn.v1.ConnectPeerResponse
-	12, // 50: cairn.v1.NodeService.JoinTopic:output_type -> cairn.v1.JoinTopicResponse
-	14, // 51: cairn.v1.NodeService.CreateTopic:output_type -> cairn.v1.CreateTopicResponse
-	16, // 52: cairn.v1.NodeService.LeaveTopic:output_type -> cairn.v1.LeaveTopicResponse
-	18, // 53: cairn.v1.NodeService.ListTopics:output_type -> cairn.v1.ListTopicsResponse
-	20, // 54: cairn.v1.NodeService.GetHeads:output_type -> cairn.v1.GetHeadsResponse
-	23, // 55: cairn.v1.NodeService.GetTopicStatus:output_type -> cairn.v1.GetTopicStatusResponse
-	25, // 56: cairn.v1.NodeService.WaitTopic:output_type -> cairn.v1.WaitTopicResponse
-	27, // 57: cairn.v1.NodeService.Publish:output_type -> cairn.v1.PublishResponse
-	29, // 58: cairn.v1.NodeService.PublishStream:output_type -> cairn.v1.PublishStreamResponse
-	31, // 59: cairn.v1.NodeService.GetEvent:output_type -> cairn.v1.GetEventResponse
-	34, // 60: cairn.v1.NodeService.ListEvents:output_type -> cairn.v1.ListEventsResponse
-	36, // 61: cairn.v1.NodeService.Query:output_type -> cairn.v1.QueryResponse
-	38, // 62: cairn.v1.NodeService.Subscribe:output_type -> cairn.v1.SubscribeResponse
-	47, // [47:63] is the sub-list for method output_type
-	31, // [31:47] is the sub-list for method input_type
+	46, // 47: cairn.v1.NodeService.Deliver:input_type -> cairn.deliver.v1.Request
+	4,  // 48: cairn.v1.NodeService.GetStatus:output_type -> cairn.v1.GetStatusResponse
+	7,  // 49: cairn.v1.NodeService.ListPeers:output_type -> cairn.v1.ListPeersResponse
+	9,  // 50: cairn.v1.NodeService.ConnectPeer:output_type -> cairn.v1.ConnectPeerResponse
+	12, // 51: cairn.v1.NodeService.JoinTopic:output_type -> cairn.v1.JoinTopicResponse
+	14, // 52: cairn.v1.NodeService.CreateTopic:output_type -> cairn.v1.CreateTopicResponse
+	16, // 53: cairn.v1.NodeService.LeaveTopic:output_type -> cairn.v1.LeaveTopicResponse
+	18, // 54: cairn.v1.NodeService.ListTopics:output_type -> cairn.v1.ListTopicsResponse
+	20, // 55: cairn.v1.NodeService.GetHeads:output_type -> cairn.v1.GetHeadsResponse
+	23, // 56: cairn.v1.NodeService.GetTopicStatus:output_type -> cairn.v1.GetTopicStatusResponse
+	25, // 57: cairn.v1.NodeService.WaitTopic:output_type -> cairn.v1.WaitTopicResponse
+	27, // 58: cairn.v1.NodeService.Publish:output_type -> cairn.v1.PublishResponse
+	29, // 59: cairn.v1.NodeService.PublishStream:output_type -> cairn.v1.PublishStreamResponse
+	31, // 60: cairn.v1.NodeService.GetEvent:output_type -> cairn.v1.GetEventResponse
+	34, // 61: cairn.v1.NodeService.ListEvents:output_type -> cairn.v1.ListEventsResponse
+	36, // 62: cairn.v1.NodeService.Query:output_type -> cairn.v1.QueryResponse
+	38, // 63: cairn.v1.NodeService.Subscribe:output_type -> cairn.v1.SubscribeResponse
+	47, // 64: cairn.v1.NodeService.Deliver:output_type -> cairn.deliver.v1.Response
+	48, // [48:65] is the sub-list for method output_type
+	31, // [31:48] is the sub-list for method input_type
 	31, // [31:31] is the sub-list for extension type_name
 	31, // [31:31] is the sub-list for extension extendee
 	0,  // [0:31] is the sub-list for field type_name

@@ -12,6 +12,7 @@ import (
 	context "context"
 	errors "errors"
 	v1 "github.com/cairn-p2p/cairn/api/cairn/v1"
+	pb "github.com/cairn-p2p/cairn/client/pb"
 	http "net/http"
 	strings "strings"
 )
@@ -70,6 +71,8 @@ const (
 	NodeServiceQueryProcedure = "/cairn.v1.NodeService/Query"
 	// NodeServiceSubscribeProcedure is the fully-qualified name of the NodeService's Subscribe RPC.
 	NodeServiceSubscribeProcedure = "/cairn.v1.NodeService/Subscribe"
+	// NodeServiceDeliverProcedure is the fully-qualified name of the NodeService's Deliver RPC.
+	NodeServiceDeliverProcedure = "/cairn.v1.NodeService/Deliver"
 )
 
 // NodeServiceClient is a client for the cairn.v1.NodeService service.
@@ -121,6 +124,10 @@ type NodeServiceClient interface {
 	// after its links, and once it is durable. It ends only by an error or by
 	// its caller.
 	Subscribe(context.Context, *v1.SubscribeRequest) (*connect.ServerStreamForClient[v1.SubscribeResponse], error)
+	// Deliver answers a request of the stream protocol /cairn/deliver/1: events as
+	// they were signed, for clients that verify them. It serves topics that are
+	// joined, and joins none; errors are frames of the answer.
+	Deliver(context.Context, *pb.Request) (*connect.ServerStreamForClient[pb.Response], error)
 }
 
 // NewNodeServiceClient constructs a client for the cairn.v1.NodeService service. By default, it
@@ -230,6 +237,12 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(nodeServiceMethods.ByName("Subscribe")),
 			connect.WithClientOptions(opts...),
 		),
+		deliver: connect.NewClient[pb.Request, pb.Response](
+			httpClient,
+			baseURL+NodeServiceDeliverProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("Deliver")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -251,6 +264,7 @@ type nodeServiceClient struct {
 	listEvents     *connect.Client[v1.ListEventsRequest, v1.ListEventsResponse]
 	query          *connect.Client[v1.QueryRequest, v1.QueryResponse]
 	subscribe      *connect.Client[v1.SubscribeRequest, v1.SubscribeResponse]
+	deliver        *connect.Client[pb.Request, pb.Response]
 }
 
 // GetStatus calls cairn.v1.NodeService.GetStatus.
@@ -385,6 +399,11 @@ func (c *nodeServiceClient) Subscribe(ctx context.Context, req *v1.SubscribeRequ
 	return c.subscribe.CallServerStream(ctx, connect.NewRequest(req))
 }
 
+// Deliver calls cairn.v1.NodeService.Deliver.
+func (c *nodeServiceClient) Deliver(ctx context.Context, req *pb.Request) (*connect.ServerStreamForClient[pb.Response], error) {
+	return c.deliver.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // NodeServiceHandler is an implementation of the cairn.v1.NodeService service.
 type NodeServiceHandler interface {
 	// GetStatus describes the node.
@@ -434,6 +453,10 @@ type NodeServiceHandler interface {
 	// after its links, and once it is durable. It ends only by an error or by
 	// its caller.
 	Subscribe(context.Context, *v1.SubscribeRequest, *connect.ServerStream[v1.SubscribeResponse]) error
+	// Deliver answers a request of the stream protocol /cairn/deliver/1: events as
+	// they were signed, for clients that verify them. It serves topics that are
+	// joined, and joins none; errors are frames of the answer.
+	Deliver(context.Context, *pb.Request, *connect.ServerStream[pb.Response]) error
 }
 
 // NewNodeServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -539,6 +562,12 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(nodeServiceMethods.ByName("Subscribe")),
 		connect.WithHandlerOptions(opts...),
 	)
+	nodeServiceDeliverHandler := connect.NewServerStreamHandlerSimple(
+		NodeServiceDeliverProcedure,
+		svc.Deliver,
+		connect.WithSchema(nodeServiceMethods.ByName("Deliver")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/cairn.v1.NodeService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case NodeServiceGetStatusProcedure:
@@ -573,6 +602,8 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 			nodeServiceQueryHandler.ServeHTTP(w, r)
 		case NodeServiceSubscribeProcedure:
 			nodeServiceSubscribeHandler.ServeHTTP(w, r)
+		case NodeServiceDeliverProcedure:
+			nodeServiceDeliverHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -644,4 +675,8 @@ func (UnimplementedNodeServiceHandler) Query(context.Context, *v1.QueryRequest, 
 
 func (UnimplementedNodeServiceHandler) Subscribe(context.Context, *v1.SubscribeRequest, *connect.ServerStream[v1.SubscribeResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("cairn.v1.NodeService.Subscribe is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) Deliver(context.Context, *pb.Request, *connect.ServerStream[pb.Response]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("cairn.v1.NodeService.Deliver is not implemented"))
 }
