@@ -21,6 +21,7 @@ const module = "github.com/cairn-p2p/cairn"
 var may = map[string][]string{
 	"types":                       {},
 	"trie":                        {"types"},
+	"tomlfile":                    {"types"},
 	"crdt/clock":                  {"types"},
 	"crdt/clock/sim":              {"types", "crdt/clock"},
 	"crdt":                        {"types", "trie", "crdt/clock"},
@@ -37,7 +38,7 @@ var may = map[string][]string{
 	"syncer/discovery":            {"types"},
 	"syncer/mem":                  {"types", "trie", "syncer"},
 	"syncer/syncertest":           {"types", "trie", "syncer"},
-	"delivery":                    {"types"},
+	"delivery":                    {"types", "tomlfile"},
 	"keyfile":                     {},
 	"client":                      {"types", "crdt/clock", "keyfile", "client/pb", "client/wire"}, // links are chosen by the one rule, which is pure
 	"client/wire":                 {"types", "client/pb"},
@@ -48,7 +49,7 @@ var may = map[string][]string{
 	"api/cairn/v1/cairnv1connect": {"api/cairn/v1", "client/pb"},
 	"graph":                       {},
 	"cmd/cairn":                   {"types", "crdt", "delivery", "node", "api", "api/...", "graph", "e2e", "client", "keyfile"},
-	"e2e":                         {"types", "crdt", "node", "e2e/hostile"},
+	"e2e":                         {"types", "tomlfile", "crdt", "node", "e2e/hostile"},
 	"e2e/hostile":                 {"types", "trie", "syncer/pb", "broadcaster/gossip/pb", "client/pb"}, // the wire, and no node behind it
 	"e2e/cases":                   {"e2e"},
 	"e2e/bench":                   {"types", "crdt", "delivery", "node", "api", "store/badger"}, // the last to fill a node's data at once
@@ -57,16 +58,17 @@ var may = map[string][]string{
 
 // only lists libraries that few packages may import, tests aside.
 var only = map[string][]string{
-	"github.com/libp2p/":        {"broadcaster/gossip", "syncer", "syncer/discovery", "node", "client", "keyfile", "e2e", "e2e/bench", "e2e/hostile"},
-	"github.com/dgraph-io/":     {"store/badger", "e2e/bench"}, // bench measures it raw, as a limit
-	"connectrpc.com/":           {"api", "api/cairn/v1/cairnv1connect"},
-	"github.com/spf13/cobra":    {"cmd/cairn"},
-	"github.com/fxamacker/cbor": {"types"},
-	"github.com/prometheus/":    {"node", "api"},
-	"github.com/marcopolo/":     {"e2e"},
-	"github.com/quic-go/":       {"e2e"},
-	"go.uber.org/fx":            {"e2e"},
-	"github.com/pelletier/":     {"e2e"},
+	"github.com/libp2p/":          {"broadcaster/gossip", "syncer", "syncer/discovery", "node", "client", "keyfile", "e2e", "e2e/bench", "e2e/hostile"},
+	"github.com/dgraph-io/":       {"store/badger", "e2e/bench"}, // bench measures it raw, as a limit
+	"connectrpc.com/":             {"api", "api/cairn/v1/cairnv1connect"},
+	"github.com/spf13/cobra":      {"cmd/cairn"},
+	"github.com/fxamacker/cbor":   {"types"},
+	"github.com/prometheus/":      {"node", "api"},
+	"github.com/marcopolo/":       {"e2e"},
+	"github.com/quic-go/":         {"e2e"},
+	"go.uber.org/fx":              {"e2e"},
+	"github.com/pelletier/":       {"tomlfile", "e2e"},
+	"github.com/santhosh-tekuri/": {"delivery"},
 }
 
 // pure lists what the clock may not import: it decides, and does nothing.

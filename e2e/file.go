@@ -1,19 +1,15 @@
 package e2e
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
-	"github.com/pelletier/go-toml/v2/unstable"
 
-	"github.com/cairn-p2p/cairn/types"
+	"github.com/cairn-p2p/cairn/tomlfile"
 )
 
 // maxFile bounds what is read of a scenario's file: enough for MaxFaults.
@@ -21,17 +17,7 @@ const maxFile = 4 << 20
 
 // FileError says where a scenario's file is wrong. Its text begins with
 // FILE:LINE:.
-type FileError struct {
-	File string
-	Line int // from 1
-	Err  error
-}
-
-// Error returns FILE:LINE: and what is wrong there.
-func (e *FileError) Error() string { return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err) }
-
-// Unwrap returns types.ErrInvalidArgument and what is wrong.
-func (e *FileError) Unwrap() []error { return []error{types.ErrInvalidArgument, e.Err} }
+type FileError = tomlfile.Error
 
 // file is a scenario as a TOML file has it.
 type file struct {
@@ -97,17 +83,9 @@ func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // docs/simulation.md, and any other is an error. A scenario without a name has
 // the file's. The error is a *FileError for what is wrong in the file.
 func Load(name string) (Scenario, error) {
-	f, err := os.Open(name)
+	text, err := tomlfile.Read(name, maxFile)
 	if err != nil {
-		return Scenario{}, fmt.Errorf("read scenario: %w", err)
-	}
-	defer f.Close() // read only: nothing to lose
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return Scenario{}, fmt.Errorf("read scenario: %w", err)
-	}
-	if len(text) > maxFile {
-		return Scenario{}, &FileError{name, 1, fmt.Errorf("it has more than %d bytes", maxFile)}
+		return Scenario{}, err // which names the file
 	}
 	s, err := parse(text)
 	var wrong *FileError
@@ -123,79 +101,25 @@ func Load(name string) (Scenario, error) {
 // parse reads a scenario. The error is a *FileError without a file.
 func parse(text []byte) (Scenario, error) {
 	var f file
-	if err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&f); err != nil {
-		return Scenario{}, located(text, err)
+	if err := tomlfile.Decode(text, &f); err != nil {
+		return Scenario{}, err
 	}
-	at, _ := findLines(text)
-	if name := at.foreign(); name != "" {
+	at := tomlfile.Lines(text)
+	if name := foreign(at); name != "" {
 		return Scenario{}, &FileError{Line: at[name], Err: fmt.Errorf("unknown key %s, all are in lower case", name)}
 	}
 	s := f.scenario()
 	err := s.Validate()
 	var wrong *FieldError
 	if errors.As(err, &wrong) {
-		return s, &FileError{Line: at.of(wrong), Err: err}
+		return s, &FileError{Line: at.Of(wrong.key()), Err: err}
 	}
 	return s, err
 }
 
-// located makes a FileError of an error of the TOML decoder.
-func located(text []byte, err error) error {
-	var unknown *toml.StrictMissingError
-	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
-		first := unknown.Errors[0]
-		line, _ := first.Position()
-		return &FileError{Line: line, Err: fmt.Errorf("unknown key %s", strings.Join(first.Key(), "."))}
-	}
-	var wrong *toml.DecodeError
-	if errors.As(err, &wrong) {
-		line, _ := wrong.Position()
-		return &FileError{Line: line, Err: plain(wrong)}
-	}
-	// The decoder does not say where a key is defined again.
-	_, again := findLines(text)
-	return &FileError{Line: max(again, 1), Err: plain(err)}
-}
-
-func plain(err error) error { return errors.New(strings.TrimPrefix(err.Error(), "toml: ")) }
-
-// places are the lines of a file's keys and tables, by their dotted names; a
-// table of an array has its index behind its name, as in fault.0.at.
-type places map[string]int
-
-// findLines finds the keys and tables of a document. again is the line of the first
-// that is defined a second time, or 0.
-func findLines(text []byte) (at places, again int) {
-	at, count := places{}, map[string]int{}
-	var p unstable.Parser
-	p.Reset(text)
-	table := ""
-	for p.NextExpression() {
-		e := p.Expression()
-		name, line := dotted(&p, e)
-		switch e.Kind {
-		case unstable.Table:
-			table = name + "."
-		case unstable.ArrayTable:
-			count[name]++
-			name = fmt.Sprintf("%s.%d", name, count[name]-1)
-			table = name + "."
-		case unstable.KeyValue:
-			name = table + name
-		default:
-			continue
-		}
-		if at[name] > 0 && again == 0 {
-			again = line
-		}
-		at[name] = line
-	}
-	return at, again
-}
-
 // foreign returns the first name that is written otherwise than the keys of a
 // scenario, which the decoder does not mind; "": none is.
-func (at places) foreign() string {
+func foreign(at tomlfile.Places) string {
 	first := ""
 	for name, line := range at {
 		if name != strings.ToLower(name) && (first == "" || line < at[first]) {
@@ -205,32 +129,12 @@ func (at places) foreign() string {
 	return first
 }
 
-// dotted returns the name of a table or key, and its line.
-func dotted(p *unstable.Parser, e *unstable.Node) (name string, line int) {
-	var parts []string
-	for k := e.Key(); k.Next(); {
-		parts = append(parts, string(k.Node().Data))
-		line = p.Shape(k.Node().Raw).Start.Line
+// key returns the field's name in a file.
+func (e *FieldError) key() string {
+	if e.Fault < 0 {
+		return e.Field
 	}
-	return strings.Join(parts, "."), line
-}
-
-// of returns the line of a field, or of the table that it should be in.
-func (at places) of(e *FieldError) int {
-	name := e.Field
-	if e.Fault >= 0 {
-		name = fmt.Sprintf("fault.%d.%s", e.Fault, e.Field)
-	}
-	for {
-		if line, ok := at[name]; ok {
-			return line
-		}
-		dot := strings.LastIndexByte(name, '.')
-		if dot < 0 {
-			return 1
-		}
-		name = name[:dot]
-	}
+	return fmt.Sprintf("fault.%d.%s", e.Fault, e.Field)
 }
 
 func (f *file) scenario() Scenario {
