@@ -45,6 +45,7 @@ func statusToProto(s *Status) *cairnv1.GetStatusResponse {
 		Topics:    uint64(s.Topics),
 		Uptime:    durationpb.New(time.Duration(s.UptimeSeconds) * time.Second),
 		PublicKey: s.PublicKey,
+		Role:      s.Role,
 	}
 }
 
@@ -58,6 +59,7 @@ func statusFromProto(m *cairnv1.GetStatusResponse) *Status {
 		Topics:        int(m.GetTopics()),
 		UptimeSeconds: m.GetUptime().GetSeconds(),
 		PublicKey:     m.GetPublicKey(),
+		Role:          m.GetRole(),
 	}
 }
 

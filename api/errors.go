@@ -33,6 +33,7 @@ var reasons = []reason{
 	{types.ErrNotFound, "not_found", connect.CodeNotFound},
 	{types.ErrNotWriter, "not_writer", connect.CodePermissionDenied},
 	{types.ErrUnsupported, "unsupported", connect.CodeFailedPrecondition},
+	{types.ErrRelay, "relay", connect.CodeFailedPrecondition},
 	{types.ErrDiskFull, "disk_full", connect.CodeResourceExhausted},
 	{types.ErrRolledBack, "rolled_back", connect.CodeFailedPrecondition},
 	{types.ErrForkedKey, "forked_key", connect.CodeFailedPrecondition},

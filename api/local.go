@@ -45,6 +45,7 @@ func (l *Local) Status(context.Context) (*Status, error) {
 		PeerID:        l.node.ID().String(),
 		Version:       l.version,
 		Network:       l.node.Network(),
+		Role:          string(l.node.Role()),
 		Addrs:         list(l.node.Addrs()),
 		Peers:         len(l.node.Peers()),
 		Topics:        len(l.node.Topics()),

@@ -12,6 +12,7 @@ type Status struct {
 	PeerID        string   `json:"peer_id"`
 	Version       string   `json:"version"`
 	Network       string   `json:"network"`
+	Role          string   `json:"role"` // relay, replica or broker
 	Addrs         []string `json:"addrs"`
 	Peers         int      `json:"peers"`  // connected
 	Topics        int      `json:"topics"` // held

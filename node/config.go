@@ -31,7 +31,8 @@ const (
 type Role string
 
 const (
-	// RoleRelay: it forwards gossip and serves the DHT, and keeps no topic.
+	// RoleRelay: it forwards gossip of all topics and serves the DHT, and keeps no
+	// topic. Nothing can be fetched from it.
 	RoleRelay Role = "relay"
 	// RoleReplica: it keeps topics, and serves them to other replicas and to
 	// whoever has the node.
@@ -88,7 +89,9 @@ type Config struct {
 	// Network keeps nodes apart that have nothing to do with each other; empty:
 	// DefaultNetwork. Letters, digits, '-', '_' and '.'.
 	Network string
-	// Role is what the node does for others; empty: RoleReplica.
+	// Role is what the node does for others; empty: RoleReplica. A relay refuses
+	// every join, and a Dir in which topics are joined: nothing in it is lost, and
+	// it opens in another role.
 	Role Role
 	// Replicate says which topics to keep.
 	Replicate Replicate
@@ -194,6 +197,9 @@ func (c *Config) check() error {
 	case "", RoleRelay, RoleReplica, RoleBroker:
 	default:
 		return fmt.Errorf("role %q is none of %s, %s and %s", c.Role, RoleRelay, RoleReplica, RoleBroker)
+	}
+	if c.Role == RoleRelay && (c.Replicate != Joined || c.Archive) {
+		return fmt.Errorf("role %s keeps no topic, and Replicate = All and Archive do", RoleRelay)
 	}
 	if c.Replicate != Joined && c.Replicate != All {
 		return fmt.Errorf("replicate %d is neither Joined nor All", c.Replicate)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,7 +100,8 @@ type Node struct {
 //
 // It fails with types.ErrInvalidArgument for a bad configuration, and for a
 // data directory that cannot be used with types.ErrLocked, ErrIdentity,
-// ErrNewerFormat, ErrWrongNetwork or ErrCorrupt.
+// ErrNewerFormat, ErrWrongNetwork or ErrCorrupt; a relay also fails with
+// types.ErrRelay for one in which topics are joined.
 func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -273,7 +275,20 @@ func (n *Node) loadTopics() error {
 		}
 	}
 	n.topics.fill(all)
-	return reading.Wait()
+	if err := reading.Wait(); err != nil {
+		return err
+	}
+	return n.checkRelay(all)
+}
+
+// checkRelay refuses to let topics that were joined fall asleep in a relay,
+// which would tell nobody.
+func (n *Node) checkRelay(topics []*Topic) error {
+	if i := slices.IndexFunc(topics, (*Topic).Joined); n.cfg.Role == RoleRelay && i >= 0 {
+		return fmt.Errorf("%w: %w, and %q is joined in its data directory: leave its topics as a replica, or give the relay a directory of its own",
+			types.ErrInvalidArgument, types.ErrRelay, topics[i].Name())
+	}
+	return nil
 }
 
 // loadTopic takes up a topic in the store. It stays dormant.
@@ -395,6 +410,9 @@ func (n *Node) Publisher() types.Publisher { return types.PublisherOf(n.key) }
 
 // Network returns the name of the node's network.
 func (n *Node) Network() string { return n.cfg.Network }
+
+// Role returns what the node does for others.
+func (n *Node) Role() Role { return n.cfg.Role }
 
 // Uptime returns how long ago the node was opened.
 func (n *Node) Uptime() time.Duration { return time.Since(n.started) }

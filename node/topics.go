@@ -22,7 +22,8 @@ func (n *Node) Topic(ctx context.Context, name string) (*Topic, error) { return 
 // topic of that name, or "id:" and a topic's id. The genesis of one that is not
 // held here comes from the connected peers, or from whom the fetch ladder finds:
 // types.ErrNotFound when none gives it, and types.ErrUnsupported when this release
-// does not know its rules. A malformed ref is types.ErrInvalidArgument.
+// does not know its rules. A malformed ref is types.ErrInvalidArgument, and any
+// other on a relay types.ErrRelay.
 func (n *Node) Join(ctx context.Context, ref string) (*Topic, error) {
 	return n.joinIf(ctx, ref, func(*types.Genesis) error { return nil })
 }
@@ -39,9 +40,20 @@ func (n *Node) JoinToPublish(ctx context.Context, ref string) (*Topic, error) {
 	})
 }
 
+// mayJoin returns types.ErrRelay for a relay.
+func (n *Node) mayJoin() error {
+	if n.cfg.Role == RoleRelay {
+		return fmt.Errorf("join: %w", types.ErrRelay)
+	}
+	return nil
+}
+
 // joinIf joins the topic of ref if allowed does not object to its genesis.
 func (n *Node) joinIf(ctx context.Context, ref string, allowed func(*types.Genesis) error) (*Topic, error) {
 	r, err := ParseTopicRef(ref)
+	if err == nil {
+		err = n.mayJoin()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +113,8 @@ func CheckNewName(name string) error {
 // Create makes a new restricted topic, to which only owner and writers publish,
 // joins it and returns it. The zero owner is this node's key. The topic is
 // another one at each call, and only "id:" and its id, not its name, refers to
-// it. Names, keys and numbers outside the limits are types.ErrInvalidArgument.
+// it. Names, keys and numbers outside the limits are types.ErrInvalidArgument;
+// a relay creates none: types.ErrRelay.
 func (n *Node) Create(ctx context.Context, name string, owner types.Publisher, writers []types.Publisher) (*Topic, error) {
 	if err := CheckNewName(name); err != nil {
 		return nil, err
@@ -112,6 +125,9 @@ func (n *Node) Create(ctx context.Context, name string, owner types.Publisher, w
 	g, err := types.NewRestricted(name, owner, writers)
 	if err != nil {
 		return nil, fmt.Errorf("create topic %q: %w", name, err)
+	}
+	if err := n.mayJoin(); err != nil {
+		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -27,6 +27,8 @@ var (
 	// ErrInvalidCursor: a cursor that is malformed, of another topic or node,
 	// or of a delivery log that has been replaced since.
 	ErrInvalidCursor = errors.New("invalid cursor")
+	// ErrRelay: the node is a relay, which keeps no topic.
+	ErrRelay = errors.New("the node is a relay and keeps no topic")
 	// ErrClosed: the object was closed.
 	ErrClosed = errors.New("closed")
 

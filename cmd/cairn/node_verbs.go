@@ -30,6 +30,7 @@ func newStatus(a *app) *cobra.Command {
 				{"peer id", s.PeerID},
 				{"version", s.Version},
 				{"network", s.Network},
+				{"role", s.Role},
 				fieldf("uptime", "%s", time.Duration(s.UptimeSeconds)*time.Second),
 				fieldf("peers", "%d", s.Peers),
 				fieldf("topics", "%d", s.Topics),

@@ -14,7 +14,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cairn-p2p/cairn/api"
+	"github.com/cairn-p2p/cairn/delivery"
 	"github.com/cairn-p2p/cairn/node"
+	"github.com/cairn-p2p/cairn/types"
 )
 
 // stopTimeout is how long a node may take to stop before it is given up.
@@ -35,6 +37,7 @@ type daemonFlags struct {
 	replicate string
 	pprof     bool
 	dht       string
+	rules     string
 }
 
 func newRun(a *app) *cobra.Command {
@@ -66,6 +69,7 @@ peers can dial, one a line. Both go when the node stops.`,
 	flags.BoolVar(&f.pprof, "pprof", false, "serve the profiles of net/http/pprof under /debug/pprof/ on the API's address")
 	flags.StringVar(&f.dht, "dht", "server", "the node's part in the DHT: server, client (keeps nothing for others), or off")
 	flags.BoolVar(&f.Archive, "archive", false, "keep all topics that gossip tells of while it runs, as --replicate all does, and be found as an archive of the network")
+	flags.StringVar(&f.rules, "validators", "", "hold what consumers are given to the rules in `FILE`, TOML; the rest is suppressed")
 	flags.BoolVar(&f.Restored, "restored", false, "DIR is an older copy of itself, such as a backup: append to a topic only after a sync with another replica of it")
 	return cmd
 }
@@ -101,7 +105,23 @@ func (f daemonFlags) config(log *slog.Logger) (node.Config, error) {
 	if err := api.CheckListen(f.api); err != nil {
 		return cfg, err
 	}
+	if f.rules != "" {
+		rules, err := delivery.LoadRules(f.rules, topicID)
+		if errors.Is(err, types.ErrInvalidArgument) {
+			return cfg, err // which begins with FILE:LINE:
+		}
+		if err != nil {
+			return cfg, usagef("--validators: %v", err)
+		}
+		cfg.Validator = rules.Validator
+	}
 	return cfg, cfg.Validate()
+}
+
+// topicID returns the id of the topic that a reference is to.
+func topicID(ref string) (types.TopicID, error) {
+	r, err := node.ParseTopicRef(ref)
+	return r.ID, err
 }
 
 // runNode runs a node from start to stop. ctx bounds only the start.

@@ -32,7 +32,7 @@ const (
 type ErrorInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What went wrong, in one stable word: invalid_argument, invalid_cursor,
-	// not_found, not_writer, unsupported, disk_full, rolled_back, forked_key,
+	// not_found, not_writer, unsupported, relay, disk_full, rolled_back, forked_key,
 	// corrupt, store, closed, canceled, timeout or failed; of consumers
 	// also consumer_differs and log_replaced.
 	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -303,6 +303,7 @@ type GetStatusResponse struct {
 	Topics        uint64                 `protobuf:"varint,6,opt,name=topics,proto3" json:"topics,omitempty"` // held
 	Uptime        *durationpb.Duration   `protobuf:"bytes,7,opt,name=uptime,proto3" json:"uptime,omitempty"`
 	PublicKey     []byte                 `protobuf:"bytes,8,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"` // Ed25519, 32 bytes: signs this node's events
+	Role          string                 `protobuf:"bytes,9,opt,name=role,proto3" json:"role,omitempty"`                            // relay, replica or broker
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -391,6 +392,13 @@ func (x *GetStatusResponse) GetPublicKey() []byte {
 		return x.PublicKey
 	}
 	return nil
+}
+
+func (x *GetStatusResponse) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
 }
 
 type Peer struct {
@@ -2615,7 +2623,7 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x05Draft\x12\x18\n" +
 	"\apayload\x18\x01 \x01(\fR\apayload\x12\x12\n" +
 	"\x04tags\x18\x02 \x03(\tR\x04tags\"\x12\n" +
-	"\x10GetStatusRequest\"\xf6\x01\n" +
+	"\x10GetStatusRequest\"\x8a\x02\n" +
 	"\x11GetStatusResponse\x12\x17\n" +
 	"\apeer_id\x18\x01 \x01(\tR\x06peerId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
@@ -2625,7 +2633,8 @@ const file_cairn_v1_cairn_proto_rawDesc = "" +
 	"\x06topics\x18\x06 \x01(\x04R\x06topics\x121\n" +
 	"\x06uptime\x18\a \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12\x1d\n" +
 	"\n" +
-	"public_key\x18\b \x01(\fR\tpublicKey\"\xa2\x02\n" +
+	"public_key\x18\b \x01(\fR\tpublicKey\x12\x12\n" +
+	"\x04role\x18\t \x01(\tR\x04role\"\xa2\x02\n" +
 	"\x04Peer\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x14\n" +
 	"\x05addrs\x18\x02 \x03(\tR\x05addrs\x12\x1c\n" +
