@@ -19,6 +19,7 @@ type (
 		PeerID        string   `json:"peer_id"`
 		Version       string   `json:"version"`
 		Network       string   `json:"network"`
+		Role          string   `json:"role"`
 		Addrs         []string `json:"addrs"`
 		Peers         int      `json:"peers"`
 		Topics        int      `json:"topics"`
