@@ -16,10 +16,13 @@ func TestRelayJoinsNothing(t *testing.T) {
 		t.Errorf("role %s", n.Role())
 	}
 	for what, do := range map[string]func() error{
-		"join":            func() error { _, err := n.Join(t.Context(), "topic"); return err },
-		"publish":         func() error { _, err := n.JoinToPublish(t.Context(), "topic"); return err },
-		"create":          func() error { _, err := n.Create(t.Context(), "topic", types.Publisher{}, nil); return err },
-		"create consumer": func() error { _, err := n.CreateConsumer(t.Context(), "topic", delivery.Settings{Name: "c"}); return err },
+		"join":    func() error { _, err := n.Join(t.Context(), "topic"); return err },
+		"publish": func() error { _, err := n.JoinToPublish(t.Context(), "topic"); return err },
+		"create":  func() error { _, err := n.Create(t.Context(), "topic", types.Publisher{}, nil); return err },
+		"create consumer": func() error {
+			_, err := n.CreateConsumer(t.Context(), "topic", delivery.Settings{Name: "c"})
+			return err
+		},
 		"join by id": func() error {
 			_, err := n.Join(t.Context(), "id:"+types.SumCID([]byte("some topic")).String())
 			return err
