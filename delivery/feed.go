@@ -10,7 +10,7 @@ import (
 // What the consumers of a topic that are in use share of its log: recent
 // pieces, decoded once. Ten that read at one pace cost hardly more than one.
 const (
-	pieces      = 8
+	pieces      = 16
 	pieceEvents = 256
 	pieceBytes  = 256 << 10
 )
