@@ -88,6 +88,25 @@ func TestSettingsLimits(t *testing.T) {
 	}
 }
 
+// The n-th delay of BackOff follows the n-th delivery, and the last repeats.
+func TestBackOff(t *testing.T) {
+	b := newBench(t)
+	b.chain(t, 1, 1)
+	c := b.create(t, Settings{AckWait: time.Hour, BackOff: []time.Duration{time.Second, 3 * time.Second}})
+	for i, wait := range []time.Duration{0, time.Second, 3 * time.Second, 3 * time.Second} {
+		b.now = b.now.Add(wait - time.Millisecond)
+		if ds := next(t, c, 1); i > 0 && len(ds) > 0 {
+			t.Fatalf("delivery %d came early", i+1)
+		} else if i > 0 {
+			b.now = b.now.Add(time.Millisecond)
+			ds = next(t, c, 1)
+			if len(ds) != 1 || ds[0].Count != i+1 {
+				t.Fatalf("delivery %d did not come: %v", i+1, ds)
+			}
+		}
+	}
+}
+
 // Each decoder takes what it encodes to, and nothing else.
 func FuzzRecords(f *testing.F) {
 	s := someSettings(f)
