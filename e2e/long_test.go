@@ -14,12 +14,12 @@ import (
 // A hundred nodes live through an hour: a third leaves and joins again every
 // ten minutes, halves are cut off from each other, nodes crash, one has a full
 // disk, one is slow, one is restored from an old copy, and packets are lost all
-// the while. Time is virtual; it takes a quarter of an hour or so of real time. `make
+// the while. Time is virtual; it takes half an hour or so of real time. `make
 // sim-long` runs it.
 func TestLong(t *testing.T) {
 	const m = time.Minute
 	s := Scenario{
-		Name: "long", Nodes: 100, Topics: 3, Events: 3000, Writers: 50, Duration: time.Hour,
+		Name: "long", Nodes: 100, Topics: 3, Events: 600, Writers: 50, Duration: time.Hour,
 		Link: Link{Latency: 20 * time.Millisecond, Jitter: 10 * time.Millisecond, Loss: 0.02},
 	}
 	for at := 5 * m; at < time.Hour-5*m; at += 10 * m {
