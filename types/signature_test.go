@@ -1,6 +1,7 @@
 package types
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/hex"
 	"math/big"
@@ -49,6 +50,9 @@ func TestSignaturesAsInTheStandardLibrary(t *testing.T) {
 		key := ed25519.NewKeyFromSeed(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "seed"))
 		message := rapid.SliceOfN(rapid.Byte(), 0, 80).Draw(t, "message")
 		signature := ed25519.Sign(key, message)
+		if got := Sign(key, message); !bytes.Equal(got, signature) {
+			t.Fatalf("signed %x, crypto/ed25519 signs %x", got, signature)
+		}
 		p := PublisherOf(key)
 		if !agree(t, p, message, signature) || agree(t, p, message, addOrder(signature)) {
 			t.Fatal("a right signature is refused, or one is taken whose scalar is not canonical")

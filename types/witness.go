@@ -28,7 +28,7 @@ const (
 // over the Merkle root of their CIDs.
 func SignEvents(key ed25519.PrivateKey, events []*Event) {
 	if len(events) == 1 {
-		sig := ed25519.Sign(key, append([]byte(domainEvent), events[0].CID.KeyString()...))
+		sig := Sign(key, append([]byte(domainEvent), events[0].CID.KeyString()...))
 		events[0].Witness = append([]byte{witnessSingle}, sig...)
 		return
 	}
@@ -42,7 +42,7 @@ func signBatch(key ed25519.PrivateKey, events []*Event) {
 		leaves[i] = leafHash(e.CID)
 	}
 	tree := newMerkleTree(leaves)
-	setBatchWitnesses(tree, ed25519.Sign(key, batchMessage(uint64(len(events)), tree.root())), events)
+	setBatchWitnesses(tree, Sign(key, batchMessage(uint64(len(events)), tree.root())), events)
 }
 
 // setBatchWitnesses sets the witness of each leaf of the tree, all in one piece

@@ -145,7 +145,7 @@ func (m *message) signed() []byte {
 
 func (m *message) sign(key ed25519.PrivateKey) {
 	m.announcer = types.PublisherOf(key)
-	m.signature = ed25519.Sign(key, m.signed())
+	m.signature = types.Sign(key, m.signed())
 }
 
 // verify reports whether the announcer signed the heads.
