@@ -112,7 +112,7 @@ func TestConsumer(t *testing.T) {
 	if info, err := c.Consumer(ctx, "c"); err != nil || info.Pending != 2 || info.Redelivered != 1 || info.Dead != 1 || info.Lag != 0 || info.AckFloor != ds[1].Cursor {
 		t.Errorf("%+v, %v; want 2 pending behind %s", info, err, ds[1].Cursor)
 	}
-	_, err = c.Requeue(ctx, "c", []string{cids[0]})
+	_, err = c.Requeue(ctx, "c", []string{cids[3], cids[0]}) // one of which is no dead letter
 	wantErr(t, err, types.ErrNotFound)
 	if n, err := c.Requeue(ctx, "c", nil); err != nil || n != 1 {
 		t.Errorf("requeued %d, %v", n, err)

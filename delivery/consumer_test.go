@@ -323,11 +323,11 @@ func TestReset(t *testing.T) {
 	ds := next(t, c, 3)
 	must(t, c.Nak(ctx, 0, ds[0].Token))
 	must(t, c.Term(ctx, "poison", ds[1].Token))
-	if _, err := c.Requeue(ctx, ds[1].CID); err != nil {
-		t.Error(err)
+	if n, err := c.Requeue(ctx, ds[1].CID, ds[2].CID); !errors.Is(err, types.ErrNotFound) || n != 0 || info(t, c).Dead != 2 {
+		t.Errorf("requeue of one that is no dead letter: %d, %v, info %+v", n, err, info(t, c))
 	}
-	if _, err := c.Requeue(ctx, ds[2].CID); !errors.Is(err, types.ErrNotFound) {
-		t.Errorf("requeue of what is no dead letter: %v", err)
+	if n, err := c.Requeue(ctx, ds[1].CID); err != nil || n != 1 {
+		t.Error(n, err)
 	}
 	if i := info(t, c); i.Dead != 1 || i.Suppressed != 1 {
 		t.Errorf("info %+v", i)

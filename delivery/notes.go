@@ -105,8 +105,8 @@ const maxRequeued = MaxAhead
 // Requeue makes dead letters deliverable again, all of them if none is named,
 // and returns how many. Each is delivered as if for the first time, before what
 // is new, and nothing waits for it. It is durable when it returns. CIDs that are
-// no dead letters are types.ErrNotFound, after the others were requeued. At
-// most 65,536 are requeued and not settled: the others stay where they are.
+// no dead letters are types.ErrNotFound, and none is requeued. At most 65,536
+// are requeued and not settled: the others stay where they are.
 func (c *Consumer) Requeue(ctx context.Context, cids ...cid.Cid) (int, error) {
 	wanted := make(map[types.Hash]bool, len(cids))
 	for _, id := range cids {
@@ -124,9 +124,12 @@ func (c *Consumer) Requeue(ctx context.Context, cids ...cid.Cid) (int, error) {
 			continue
 		}
 		delete(wanted, n.digest)
-		if chosen = append(chosen, n); len(chosen) == maxRequeued {
+		if chosen = append(chosen, n); len(cids) == 0 && len(chosen) == maxRequeued {
 			break
 		}
+	}
+	for digest := range wanted {
+		return 0, fmt.Errorf("consumer %q: %w: %s is no dead letter", c.settings.Name, types.ErrNotFound, types.CIDOf(digest))
 	}
 	done := 0
 	for len(chosen) > 0 {
@@ -137,9 +140,6 @@ func (c *Consumer) Requeue(ctx context.Context, cids ...cid.Cid) (int, error) {
 		if err != nil {
 			return done, err
 		}
-	}
-	for digest := range wanted {
-		return done, fmt.Errorf("consumer %q: %w: %s is no dead letter", c.settings.Name, types.ErrNotFound, types.CIDOf(digest))
 	}
 	return done, nil
 }
