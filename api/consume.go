@@ -151,6 +151,10 @@ func (c *consumption) feed(ctx context.Context, m *cairnv1.ConsumeRequest) (*fee
 func (c *consumption) send(m *cairnv1.ConsumeResponse) {
 	c.sending.Lock()
 	defer c.sending.Unlock()
+	c.sendLocked(m)
+}
+
+func (c *consumption) sendLocked(m *cairnv1.ConsumeResponse) {
 	if err := c.stream.Send(m); err != nil {
 		c.fail(err)
 	}
@@ -171,7 +175,7 @@ type feed struct {
 	credit  int           // deliveries that may still be sent
 	given   chan struct{} // holds a value when credit was given
 	failure error         // why it ended; errClosing: its client wanted it
-	ended   bool          // that was said
+	ended   bool          // that is said
 
 	lag uint64 // when last looked at; owned by deliver
 }
@@ -247,7 +251,8 @@ func (f *feed) end(err error) {
 	f.stop()
 }
 
-// over reports whether the client was told that nothing more comes.
+// over reports whether the client was told, or is being told, that nothing more
+// comes.
 func (f *feed) over() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -272,10 +277,12 @@ func (f *feed) deliver() {
 	if !errors.Is(failure, errClosing) {
 		ended.Reason, ended.Message = reasonOf(f.call, failure).word, failure.Error()
 	}
-	f.of.send(&cairnv1.ConsumeResponse{Name: f.name, Ended: ended})
+	f.of.sending.Lock()
+	defer f.of.sending.Unlock()
 	f.mu.Lock()
-	f.ended = true // from now on it may begin again
+	f.ended = true // it may begin again: the client may know as soon as this is sent, and what it is given then is sent behind it
 	f.mu.Unlock()
+	f.of.sendLocked(&cairnv1.ConsumeResponse{Name: f.name, Ended: ended})
 }
 
 // next hands out what there is and there is credit for, or waits for either.

@@ -70,6 +70,8 @@ type wire struct {
 	requests chan *cairnv1.ConsumeRequest
 	stopped  chan struct{}
 
+	sent func(*cairnv1.ConsumeResponse) // what the client does when it has received it, before Send returns; or nil
+
 	mu        sync.Mutex
 	responses []*cairnv1.ConsumeResponse
 }
@@ -87,6 +89,9 @@ func (w *wire) Receive() (*cairnv1.ConsumeRequest, error) {
 }
 
 func (w *wire) Send(m *cairnv1.ConsumeResponse) error {
+	if w.sent != nil {
+		defer w.sent(m)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.responses = append(w.responses, m)
@@ -273,6 +278,25 @@ func TestStop(t *testing.T) {
 		synctest.Wait()
 		if _, _, _, ended := w.of("a"); len(ended) != 2 {
 			t.Errorf("ended %q, want twice", ended)
+		}
+	})
+}
+
+// TestOpenAtOnce shows that a consumer which its client opens again as soon as it
+// reads that it has ended is handed out.
+func TestOpenAtOnce(t *testing.T) {
+	consumptionTest(t, &endless{}, func(t *testing.T, w *wire, _ func() error) {
+		w.sent = func(m *cairnv1.ConsumeResponse) {
+			if m.GetEnded() != nil {
+				w.sent = nil
+				w.requests <- credit("a", 3)
+				w.requests <- settle("b", Ack, "x") // the request before it was carried out
+			}
+		}
+		w.requests <- &cairnv1.ConsumeRequest{Name: "a", Close: true}
+		synctest.Wait()
+		if got, _, _, _ := w.of("a"); got != 3 {
+			t.Errorf("opened again it has %d deliveries, want 3", got)
 		}
 	})
 }
