@@ -383,6 +383,30 @@ func TestRemove(t *testing.T) {
 	})
 }
 
+// A consumer that takes long to make or to remove keeps nobody from the others.
+func TestSlowChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := wallClock(t)
+		b.create(t, Settings{Name: "old"})
+		for what, change := range map[string]func() error{
+			"remove": func() error { return b.Remove("old") },
+			"create": func() error { _, err := b.Create(Settings{Name: "new", Topic: b.topic.ID()}); return err },
+		} {
+			b.records.gate = make(chan struct{})
+			changed := make(chan error)
+			go func() { changed <- change() }()
+			synctest.Wait()
+			if b.Consumers.mu.TryRLock() {
+				b.Consumers.mu.RUnlock()
+			} else {
+				t.Errorf("%s: no consumer is found meanwhile", what)
+			}
+			close(b.records.gate)
+			must(t, <-changed)
+		}
+	})
+}
+
 // wallClock lets a bench's time be the one of synctest.
 func wallClock(t failer) *bench {
 	b := newBench(t)

@@ -37,8 +37,11 @@ type Consumers struct {
 	opened time.Time // by cfg.Now: what is measured from here does not jump
 	closed chan struct{}
 
-	// mu guards the names. It is held while a consumer is made or removed, and
-	// taken before the consumer's.
+	// changing is held while a consumer is made or removed, which takes as long as
+	// the disk does, and taken before the consumer's mutex.
+	changing sync.Mutex
+	// mu guards the names, which change with changing held too. It is never held
+	// for long: every use of every consumer finds it by name.
 	mu     sync.RWMutex
 	byName map[string]*Consumer
 
@@ -94,8 +97,8 @@ func (cs *Consumers) Create(s Settings) (*Consumer, error) {
 }
 
 func (cs *Consumers) create(s Settings) (*Consumer, error) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
+	cs.changing.Lock()
+	defer cs.changing.Unlock()
 	if cs.isClosed() {
 		return nil, types.ErrClosed
 	}
@@ -121,6 +124,8 @@ func (cs *Consumers) create(s Settings) (*Consumer, error) {
 		return nil, err
 	}
 	c := &Consumer{set: cs, settings: s}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
 	cs.byName[s.Name] = c
 	return c, nil
 }
@@ -174,8 +179,8 @@ func (cs *Consumers) List() []*Consumer {
 // knows; who waits for it gets types.ErrNotFound. After an error it is there
 // still, but may have lost records of dead letters and suppressed events.
 func (cs *Consumers) Remove(name string) error {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
+	cs.changing.Lock()
+	defer cs.changing.Unlock()
 	c := cs.byName[name]
 	if c == nil {
 		return fmt.Errorf("remove consumer %.*q: %w", MaxName+1, name, types.ErrNotFound)
@@ -186,6 +191,8 @@ func (cs *Consumers) Remove(name string) error {
 	if err := c.remove(); err != nil {
 		return fmt.Errorf("remove consumer %q: %w", name, err)
 	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
 	delete(cs.byName, name)
 	return nil
 }
@@ -193,13 +200,13 @@ func (cs *Consumers) Remove(name string) error {
 // Close ends every Next and Stream with types.ErrClosed, and returns when what
 // the consumers know is durable. Closing again does nothing.
 func (cs *Consumers) Close() error {
-	cs.mu.Lock()
+	cs.changing.Lock()
 	if cs.isClosed() {
-		cs.mu.Unlock()
+		cs.changing.Unlock()
 		return nil
 	}
 	close(cs.closed)
-	cs.mu.Unlock()
+	cs.changing.Unlock()
 	var err error
 	for _, c := range cs.used() {
 		err = errors.Join(err, c.unload(func(*Consumer) bool { return true }))
