@@ -30,6 +30,7 @@ type Consumer struct {
 	removed bool
 	wake    chan struct{} // closes when something may have become deliverable; nil while nobody waits
 	saving  chan struct{} // closes at the end of the save under way; nil: none
+	judging chan struct{} // closes when the validator has looked at what a scan goes on with; nil: no scan waits for it
 }
 
 // loaded is a consumer's state in memory. It is guarded by the consumer's mutex
@@ -483,16 +484,32 @@ func (c *Consumer) pollOnce(ctx context.Context, batch int, hold, waits bool) ([
 const scanSave = 4096
 
 // scan looks at the log until batch events can be delivered, or as many as may
-// be. It lets go of the mutex between the pieces of the log.
+// be. It lets go of the mutex between the pieces of the log, and while the
+// validator is at work, which may take its time over strangers' events.
 func (c *Consumer) scan(ctx context.Context, l *loaded, batch int) error {
 	size := 0
 	for !l.enough(batch, size) {
+		if c.judging != nil { // another call scans: go on where it ends
+			if err := c.awaitJudging(ctx); err != nil {
+				return err
+			}
+			if l.dropped != nil {
+				return errDropped
+			}
+			continue
+		}
 		events, err := l.feed.read(l.log, l.scanned())
 		if err != nil {
 			return fmt.Errorf("consumer %q: %w", c.settings.Name, err)
 		}
 		if len(events) == 0 {
 			return nil
+		}
+		if l.validator != nil {
+			events = c.judge(ctx, l.validator, events, min(batch-l.available(), l.room()-l.ready.Len()))
+			if l.dropped != nil {
+				return errDropped
+			}
 		}
 		for _, e := range events {
 			if l.enough(batch, size) {
@@ -518,6 +535,44 @@ func (c *Consumer) scan(ctx context.Context, l *loaded, batch int) error {
 	return nil
 }
 
+// judge lets the validator look at events until it has found wanted ones to
+// deliver, and returns those that it came to, with its verdicts. It lets go of the
+// mutex meanwhile, and ends with ctx after the event that it is at.
+func (c *Consumer) judge(ctx context.Context, v Validator, events []logged, wanted int) (judged []logged) {
+	done := make(chan struct{})
+	c.judging = done
+	c.mu.Unlock()
+	defer func() { // even when the validator panics
+		c.mu.Lock()
+		c.judging = nil
+		close(done)
+	}()
+	for _, e := range events { // a copy: others share them
+		if c.settings.matches(e.Event) {
+			if e.reason = v.Check(e.Event); e.reason == "" {
+				wanted--
+			}
+		}
+		if judged = append(judged, e); wanted <= 0 || ctx.Err() != nil {
+			break
+		}
+	}
+	return judged
+}
+
+// awaitJudging lets go of the mutex until the validator is done.
+func (c *Consumer) awaitJudging(ctx context.Context) error {
+	done := c.judging
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // enough reports whether more of the log is of no use: batch events can be
 // delivered, or ones of enough bytes, or no more than there are, or the window is
 // full.
@@ -528,15 +583,12 @@ func (l *loaded) enough(batch, size int) bool {
 // look takes up the next event of the log, and returns its size if it can be
 // delivered now.
 func (c *Consumer) look(l *loaded, e logged) (size int) {
-	matches := c.settings.matches(e.Event)
-	if matches && l.validator != nil {
-		if reason := l.validator.Check(e.Event); reason != "" {
-			matches = false
-			n := note{cursor: e.cursor, digest: types.Digest(e.CID), reason: cut(reason)}
-			l.extra = append(l.extra, types.Record{Key: numberKey(suppressedPrefix, c.settings.Name, e.cursor.Number), Value: n.encode()})
-			l.suppressed++
-			l.version++
-		}
+	matches := e.reason == "" && c.settings.matches(e.Event)
+	if e.reason != "" {
+		n := note{cursor: e.cursor, digest: types.Digest(e.CID), reason: cut(e.reason)}
+		l.extra = append(l.extra, types.Record{Key: numberKey(suppressedPrefix, c.settings.Name, e.cursor.Number), Value: n.encode()})
+		l.suppressed++
+		l.version++
 	}
 	it := l.add(e.cursor, types.Digest(e.CID), e.Links, matches)
 	if it == nil {

@@ -407,6 +407,62 @@ func TestSlowChange(t *testing.T) {
 	})
 }
 
+// While the validator is at work, what was delivered before is acknowledged, and
+// who waits for its verdict may go.
+func TestSlowValidator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := wallClock(t)
+		must(t, b.Close())
+		verdict := make(chan string)
+		slow := rule(func(e *types.Event) string {
+			if e.Seq == 1 {
+				return ""
+			}
+			return <-verdict
+		})
+		var err error
+		b.Consumers, err = Open(Config{Records: b.records, Topic: b.find, Validator: func(types.TopicID) Validator { return slow }})
+		must(t, err)
+		b.chain(t, 1, 4)
+		c := b.create(t, Settings{})
+		first := next(t, c, 1)
+		var calls sync.WaitGroup
+		give := func() {
+			if ds, err := c.Next(context.Background(), 1, 0); err != nil || len(ds) != 1 {
+				t.Errorf("given %v, %v", ds, err)
+			}
+		}
+		calls.Go(give)
+		synctest.Wait()
+		if !c.mu.TryLock() {
+			verdict <- ""
+			calls.Wait()
+			t.Fatal("the consumer is locked")
+		}
+		c.mu.Unlock()
+		ack(t, c, first...)
+		if i := info(t, c); i.AckFloor.Number != 1 || i.Lag != 3 {
+			t.Errorf("info %+v", i)
+		}
+		calls.Go(give)
+		ctx, cancel := context.WithCancel(context.Background())
+		calls.Go(func() {
+			if _, err := c.Next(ctx, 1, 0); !errors.Is(err, context.Canceled) {
+				t.Errorf("a call that has ended: %v", err)
+			}
+		})
+		synctest.Wait()
+		cancel()
+		for _, reason := range []string{"unwanted", "", ""} {
+			verdict <- reason
+		}
+		calls.Wait()
+		if i := info(t, c); i.Pending != 2 || i.Suppressed != 1 || i.Lag != 0 {
+			t.Errorf("in the end %+v", i)
+		}
+	})
+}
+
 // wallClock lets a bench's time be the one of synctest.
 func wallClock(t failer) *bench {
 	b := newBench(t)
@@ -707,9 +763,15 @@ func TestCrowd(t *testing.T) {
 	b := newBench(t)
 	clock := time.Now
 	var err error
-	b.Consumers, err = Open(Config{Records: b.records, Topic: b.find, Now: clock})
+	odd := rule(func(e *types.Event) string {
+		if e.Seq == 5 {
+			return "a fifth"
+		}
+		return ""
+	})
+	b.Consumers, err = Open(Config{Records: b.records, Topic: b.find, Now: clock, Validator: func(types.TopicID) Validator { return odd }})
 	must(t, err)
-	const events = 3000
+	const events, wanted = 3000, 2700
 	c := b.create(t, Settings{MaxPending: 100, CausalAcks: true})
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -736,7 +798,7 @@ func TestCrowd(t *testing.T) {
 						t.Errorf("event %d was given after it was acknowledged", d.Cursor.Number)
 					}
 					settled[d.Cursor.Number] = true
-					if len(settled) == events {
+					if len(settled) == wanted {
 						cancel()
 					}
 					mu.Unlock()
@@ -754,7 +816,7 @@ func TestCrowd(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if i := info(t, c); len(settled) != events || i.Pending != 0 || i.AckFloor.Number != events {
+	if i := info(t, c); len(settled) != wanted || i.Pending != 0 || i.AckFloor.Number != events || i.Suppressed != events-wanted {
 		t.Errorf("%d settled, info %+v", len(settled), i)
 	}
 }

@@ -35,6 +35,7 @@ type piece struct {
 type logged struct {
 	*types.Event
 	cursor types.Cursor
+	reason string // why the validator suppresses it; empty until it has looked
 }
 
 // read returns some events behind a cursor, none at the log's end. A cursor
@@ -100,7 +101,7 @@ func readPiece(log Log, after types.Cursor) ([]logged, error) {
 		if err != nil {
 			return nil, corrupt("event %d of the log: %w", entry.Cursor.Number, err)
 		}
-		events = append(events, logged{e, entry.Cursor})
+		events = append(events, logged{Event: e, cursor: entry.Cursor})
 		if size += e.Size(); len(events) >= pieceEvents || size >= pieceBytes {
 			break
 		}
