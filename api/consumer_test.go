@@ -158,6 +158,7 @@ func TestConsumerErrors(t *testing.T) {
 		"negative":         {types.ErrInvalidArgument, create(ConsumerSettings{Name: "d", Topic: "u", MaxPending: -1})},
 		"bad publisher":    {types.ErrInvalidArgument, create(ConsumerSettings{Name: "d", Topic: "u", Publishers: []string{"x"}})},
 		"bad start":        {types.ErrInvalidCursor, create(ConsumerSettings{Name: "d", Topic: "u", From: "x"})},
+		"of another topic": {ErrConsumerDiffers, create(ConsumerSettings{Name: "c", Topic: "u"})},
 		"foreign cursor":   {types.ErrInvalidCursor, create(ConsumerSettings{Name: "d", Topic: "u", From: foreign})},
 		"unknown next":     {types.ErrNotFound, func() error { _, err := c.Next(ctx, "x", 1, 0); return err }},
 		"negative wait":    {types.ErrInvalidArgument, func() error { _, err := c.Next(ctx, "c", 1, -1); return err }},

@@ -85,15 +85,40 @@ func Open(cfg Config) (*Consumers, error) {
 // that the node does not hold, types.ErrInvalidCursor, ErrTooMany,
 // types.ErrDiskFull, types.ErrStore and types.ErrClosed.
 func (cs *Consumers) Create(s Settings) (*Consumer, error) {
-	if err := s.Validate(); err != nil {
-		return nil, fmt.Errorf("create consumer: %w", err)
-	}
-	s = s.normal()
 	c, err := cs.create(s)
 	if err != nil {
-		return nil, fmt.Errorf("create consumer %q: %w", s.Name, err)
+		return nil, fmt.Errorf("create consumer %.*q: %w", MaxName+1, s.Name, err)
 	}
 	return c, nil
+}
+
+// Check reports why Create would refuse settings whatever the topic holds. The
+// errors to branch on are types.ErrInvalidArgument, ErrDiffers and ErrTooMany.
+func (cs *Consumers) Check(s Settings) error {
+	if _, err := cs.check(&s); err != nil {
+		return fmt.Errorf("create consumer %.*q: %w", MaxName+1, s.Name, err)
+	}
+	return nil
+}
+
+// check is Check. It makes the settings normal, and returns the consumer if it
+// exists already.
+func (cs *Consumers) check(s *Settings) (*Consumer, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	*s = s.normal()
+	cs.mu.RLock()
+	defer cs.mu.RUnlock()
+	switch c := cs.byName[s.Name]; {
+	case c != nil && !bytes.Equal(c.settings.encode(), s.encode()):
+		return nil, ErrDiffers
+	case c != nil:
+		return c, nil
+	case len(cs.byName) >= MaxConsumers:
+		return nil, fmt.Errorf("%w: the limit is %d", ErrTooMany, MaxConsumers)
+	}
+	return nil, nil
 }
 
 func (cs *Consumers) create(s Settings) (*Consumer, error) {
@@ -102,14 +127,8 @@ func (cs *Consumers) create(s Settings) (*Consumer, error) {
 	if cs.isClosed() {
 		return nil, types.ErrClosed
 	}
-	if c := cs.byName[s.Name]; c != nil {
-		if !bytes.Equal(c.settings.encode(), s.encode()) {
-			return nil, ErrDiffers
-		}
-		return c, nil
-	}
-	if len(cs.byName) >= MaxConsumers {
-		return nil, fmt.Errorf("%w: the limit is %d", ErrTooMany, MaxConsumers)
+	if c, err := cs.check(&s); c != nil || err != nil {
+		return c, err
 	}
 	first, err := cs.begin(s.Topic, s.From)
 	if err != nil {

@@ -30,12 +30,19 @@ func (n *Node) openConsumers() error {
 func (n *Node) Consumers() *delivery.Consumers { return n.consumers }
 
 // CreateConsumer joins a topic and creates a consumer of it, whose Settings.Topic
-// it fills in. See Join and delivery.Consumers.Create for the errors.
+// it fills in. What is refused whatever the topic holds joins nothing. See Join
+// and delivery.Consumers.Create for the errors.
 func (n *Node) CreateConsumer(ctx context.Context, ref string, s delivery.Settings) (*delivery.Consumer, error) {
-	t, err := n.Join(ctx, ref)
+	topic, err := ParseTopicRef(ref)
 	if err != nil {
 		return nil, fmt.Errorf("create consumer %q: %w", s.Name, err)
 	}
-	s.Topic = t.ID()
+	s.Topic = topic.ID
+	if err := n.consumers.Check(s); err != nil {
+		return nil, err
+	}
+	if _, err := n.Join(ctx, ref); err != nil {
+		return nil, fmt.Errorf("create consumer %q: %w", s.Name, err)
+	}
 	return n.consumers.Create(s)
 }
