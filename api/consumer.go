@@ -112,7 +112,7 @@ type Consumer struct {
 	Redelivered int    `json:"redelivered"` // pending, and delivered more than once
 	Dead        int    `json:"dead"`
 	Suppressed  int    `json:"suppressed"`
-	Lag         uint64 `json:"lag"` // entries of the log not looked at yet, and Waiting
+	Lag         uint64 `json:"lag"` // entries of the log not looked at yet, and those that wait for their first delivery
 
 	TopicID  string           `json:"-"`
 	Settings ConsumerSettings `json:"-"` // without defaults left out

@@ -159,7 +159,7 @@ type Consumer struct {
 	Redelivered   uint64 `protobuf:"varint,6,opt,name=redelivered,proto3" json:"redelivered,omitempty"` // pending, and delivered more than once
 	Dead          uint64 `protobuf:"varint,7,opt,name=dead,proto3" json:"dead,omitempty"`
 	Suppressed    uint64 `protobuf:"varint,8,opt,name=suppressed,proto3" json:"suppressed,omitempty"`
-	Lag           uint64 `protobuf:"varint,9,opt,name=lag,proto3" json:"lag,omitempty"` // entries of the log that were not looked at yet, and waiting
+	Lag           uint64 `protobuf:"varint,9,opt,name=lag,proto3" json:"lag,omitempty"` // entries of the log that were not looked at yet, and those that wait for their first delivery
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
