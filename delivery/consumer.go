@@ -44,6 +44,7 @@ type loaded struct {
 	dead       uint64
 	suppressed uint64
 	dropped    error // set once it is no longer the consumer's
+	kept       int   // bytes of the events that were kept from the scan and not delivered yet
 
 	version   uint64         // grows with each change
 	saved     uint64         // the version that is durable
@@ -487,8 +488,7 @@ const scanSave = 4096
 // be. It lets go of the mutex between the pieces of the log, and while the
 // validator is at work, which may take its time over strangers' events.
 func (c *Consumer) scan(ctx context.Context, l *loaded, batch int) error {
-	size := 0
-	for !l.enough(batch, size) {
+	for !l.enough(batch) {
 		if c.judging != nil { // another call scans: go on where it ends
 			if err := c.awaitJudging(ctx); err != nil {
 				return err
@@ -512,10 +512,10 @@ func (c *Consumer) scan(ctx context.Context, l *loaded, batch int) error {
 			}
 		}
 		for _, e := range events {
-			if l.enough(batch, size) {
+			if l.enough(batch) {
 				break
 			}
-			size += c.look(l, e)
+			c.look(l, e)
 		}
 		if len(l.extra) >= maxExtra || l.scanned().Number-l.savedScan >= scanSave && c.saving == nil {
 			l.version++
@@ -576,13 +576,13 @@ func (c *Consumer) awaitJudging(ctx context.Context) error {
 // enough reports whether more of the log is of no use: batch events can be
 // delivered, or ones of enough bytes, or no more than there are, or the window is
 // full.
-func (l *loaded) enough(batch, size int) bool {
-	return l.available() >= batch || size >= MaxBatchSize || l.ready.Len() >= l.room() || l.full()
+func (l *loaded) enough(batch int) bool {
+	return l.available() >= batch || l.kept >= MaxBatchSize || l.ready.Len() >= l.room() || l.full()
 }
 
-// look takes up the next event of the log, and returns its size if it can be
-// delivered now.
-func (c *Consumer) look(l *loaded, e logged) (size int) {
+// look takes up the next event of the log, and keeps it if it can be delivered
+// now.
+func (c *Consumer) look(l *loaded, e logged) {
 	matches := e.reason == "" && c.settings.matches(e.Event)
 	if e.reason != "" {
 		n := note{cursor: e.cursor, digest: types.Digest(e.CID), reason: cut(e.reason)}
@@ -592,14 +592,13 @@ func (c *Consumer) look(l *loaded, e logged) (size int) {
 	}
 	it := l.add(e.cursor, types.Digest(e.CID), e.Links, matches)
 	if it == nil {
-		return 0
+		return
 	}
 	it.size = uint32(e.Size())
-	if it.state != ready {
-		return 0
+	if it.state == ready {
+		it.event = e.Event // it is taken now, or, when the call ends before, soon
+		l.kept += e.Size()
 	}
-	it.event = e.Event // it is taken now
-	return e.Size()
 }
 
 // deliveries are what was taken, with the events.
@@ -613,10 +612,12 @@ func (c *Consumer) deliveries(l *loaded, items []*item) ([]Delivery, error) {
 			Count:  it.count(),
 			Token:  Token{Epoch: l.epoch, Number: it.cursor.Number, Attempt: it.attempts},
 		}
-		it.event = nil
-		if ds[i].Event == nil {
+		if it.event == nil {
 			missing = append(missing, types.CIDOf(it.digest))
+			continue
 		}
+		l.kept -= it.event.Size()
+		it.event = nil
 	}
 	if len(missing) == 0 {
 		return ds, nil
