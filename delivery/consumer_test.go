@@ -758,6 +758,29 @@ func TestTend(t *testing.T) {
 	}
 }
 
+// Consumers that fall idle together share the commits of what they know; one that
+// is in use is not waited for.
+func TestTendMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := wallClock(t)
+		b.chain(t, 1, 1)
+		busy := b.create(t, Settings{Name: "busy"})
+		next(t, busy, 1)
+		for i := range 50 {
+			next(t, b.create(t, Settings{Name: fmt.Sprint(i), Tags: []string{"none"}}), 1)
+		}
+		time.Sleep(idleAfter)
+		b.records.delay = time.Second
+		begin := time.Now()
+		busy.mu.Lock()
+		b.Tend()
+		busy.mu.Unlock()
+		if took := time.Since(begin); took != time.Second || len(b.inUse.consumers) != 1 {
+			t.Errorf("unloaded all but %d in %v", len(b.inUse.consumers), took)
+		}
+	})
+}
+
 // A consumer is used by many at once, and everything it gives is settled once.
 func TestCrowd(t *testing.T) {
 	b := newBench(t)

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -226,11 +228,7 @@ func (cs *Consumers) Close() error {
 	}
 	close(cs.closed)
 	cs.changing.Unlock()
-	var err error
-	for _, c := range cs.used() {
-		err = errors.Join(err, c.unload(func(*Consumer) bool { return true }))
-	}
-	return err
+	return unload(cs.used(), func(*Consumer) bool { return true })
 }
 
 func (cs *Consumers) isClosed() bool {
@@ -247,15 +245,44 @@ func (cs *Consumers) isClosed() bool {
 const idleAfter = time.Minute
 
 // Tend frees the memory of consumers that nobody has used for a minute. It is to
-// be called now and then.
+// be called now and then, and waits for nobody but the disk.
 func (cs *Consumers) Tend() {
 	now := cs.now()
+	idle := func(c *Consumer) bool { return c.users == 0 && now-c.usedAt >= idleAfter.Milliseconds() }
+	var some []*Consumer
 	for _, c := range cs.used() {
-		idle := func(c *Consumer) bool { return c.users == 0 && now-c.usedAt >= idleAfter.Milliseconds() }
-		if err := c.unload(idle); err != nil {
-			cs.cfg.Log.Warn("unload consumer", "consumer", c.settings.Name, "err", err)
+		if !c.mu.TryLock() {
+			continue // it is in use
 		}
+		if idle(c) {
+			some = append(some, c)
+		}
+		c.mu.Unlock()
 	}
+	if err := unload(some, idle); err != nil {
+		cs.cfg.Log.Warn("unload consumers", "err", err)
+	}
+}
+
+// unloading bounds the consumers that are unloaded at a time: they share a commit.
+const unloading = 64
+
+// unload frees the memory of those consumers to which may agrees, once all is
+// durable. The error joins those of all.
+func unload(consumers []*Consumer, may func(*Consumer) bool) error {
+	errs := make([]error, len(consumers))
+	var group errgroup.Group
+	group.SetLimit(unloading)
+	for i, c := range consumers {
+		group.Go(func() error {
+			if err := c.unload(may); err != nil {
+				errs[i] = fmt.Errorf("consumer %q: %w", c.settings.Name, err)
+			}
+			return nil
+		})
+	}
+	group.Wait() //nolint:errcheck // they are in errs
+	return errors.Join(errs...)
 }
 
 // used returns the consumers with a window.

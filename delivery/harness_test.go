@@ -107,6 +107,7 @@ type faultyRecords struct {
 	persisted bool // the write that fails is done all the same
 	writes    int
 	gate      chan struct{} // when set, each write takes from it first
+	delay     time.Duration // each write takes so long, and all at a time as long as one
 }
 
 func (r *faultyRecords) arm(persisted bool) {
@@ -127,6 +128,9 @@ func (r *faultyRecords) fired() bool {
 func (r *faultyRecords) SetMetas(records ...types.Record) error {
 	if r.gate != nil {
 		<-r.gate
+	}
+	if r.delay > 0 {
+		time.Sleep(r.delay)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
