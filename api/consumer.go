@@ -16,7 +16,7 @@ import (
 var ErrConsumerDiffers = errors.New("consumer exists with other settings")
 
 // ErrLogReplaced: a consumer stands in a delivery log that is no longer this
-// one, as after a restore of the node's data. It has to be reset.
+// one. It has to be reset.
 var ErrLogReplaced = errors.New("the consumer's delivery log was replaced")
 
 // ConsumerService is what a node answers about its durable consumers: named

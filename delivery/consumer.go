@@ -610,7 +610,7 @@ func (c *Consumer) deliveries(l *loaded, items []*item) ([]Delivery, error) {
 			Event:  it.event,
 			Cursor: it.cursor,
 			Count:  it.count(),
-			Token:  Token{Epoch: l.epoch, Number: it.cursor.Number, Attempt: it.attempts},
+			Token:  l.token(it),
 		}
 		if it.event == nil {
 			missing = append(missing, types.CIDOf(it.digest))

@@ -231,10 +231,13 @@ func TestTokens(t *testing.T) {
 	unknown := ds[0].Token
 	unknown.Attempt++
 	refused(t, c.Ack(ctx, unknown), ReasonUnknown)
-	refused(t, c.Ack(ctx, Token{ds[0].Token.Epoch, 4, 1}), ReasonUnknown)
-	refused(t, c.Ack(ctx, Token{ds[0].Token.Epoch, 9, 1}), ReasonUnknown)
-	refused(t, c.Ack(ctx, Token{ds[0].Token.Epoch, 0, 1}), ReasonUnknown)
-	refused(t, c.Ack(ctx, Token{1, 1, 1}), ReasonStale)
+	refused(t, c.Ack(ctx, Token{Epoch: ds[0].Token.Epoch, Number: 4, Attempt: 1}), ReasonUnknown)
+	refused(t, c.Ack(ctx, Token{Epoch: ds[0].Token.Epoch, Number: 9, Attempt: 1}), ReasonUnknown)
+	refused(t, c.Ack(ctx, Token{Epoch: ds[0].Token.Epoch, Attempt: 1}), ReasonUnknown)
+	other := ds[0].Token // of the event that had the number before the node's data was restored
+	other.Hash[0]++
+	refused(t, c.Ack(ctx, other), ReasonUnknown)
+	refused(t, c.Ack(ctx, Token{Epoch: 1, Number: 1, Attempt: 1}), ReasonStale)
 	refused(t, c.Ack(ctx, ds[0].Token, ds[0].Token), ReasonSettled) // the first was taken
 	b.now = b.now.Add(time.Second)
 	again := next(t, c, 3)

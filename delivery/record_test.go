@@ -13,7 +13,7 @@ import (
 )
 
 func TestTokenText(t *testing.T) {
-	for _, token := range []Token{{}, {1, 2, 3}, {math.MaxUint64, math.MaxUint64, math.MaxUint64}, {0xfb << 56, 62, 63}} {
+	for _, token := range []Token{{}, {1, 2, 3, [4]byte{4}}, {math.MaxUint64, math.MaxUint64, math.MaxUint64, [4]byte{255, 255, 255, 255}}, {0xfb << 56, 62, 63, [4]byte{}}} {
 		text := token.String()
 		if got, err := ParseToken(text); err != nil || got != token {
 			t.Errorf("%q is %+v, %v; want %+v", text, got, err, token)
@@ -22,7 +22,7 @@ func TestTokenText(t *testing.T) {
 			t.Errorf("token is %q", text)
 		}
 	}
-	good := Token{1, 2, 3}.String()
+	good := Token{1, 2, 3, [4]byte{4}}.String()
 	for _, bad := range []string{"", "k", "-", good[1:], good + "A", good[:len(good)-1], good + "\n", "k" + strings.Repeat("A", 1000), "kAAAAAAAAAAGCAAE"} {
 		if _, err := ParseToken(bad); !errors.Is(err, types.ErrInvalidArgument) {
 			t.Errorf("%q: %v", bad, err)
@@ -31,7 +31,7 @@ func TestTokenText(t *testing.T) {
 }
 
 func FuzzToken(f *testing.F) {
-	f.Add(Token{1, 300, 2}.String())
+	f.Add(Token{1, 300, 2, [4]byte{4}}.String())
 	f.Fuzz(func(t *testing.T, s string) {
 		if token, err := ParseToken(s); err == nil && token.String() != s {
 			t.Errorf("%q is read and written as %q", s, token)

@@ -89,5 +89,16 @@ func (l *loaded) check(t Token) (it *item, refused string) {
 	if t.Epoch != l.epoch {
 		return nil, ReasonStale
 	}
-	return l.find(t.Number, t.Attempt)
+	it, refused = l.find(t.Number, t.Attempt)
+	if it != nil && tokenHash(it) != t.Hash {
+		return nil, ReasonUnknown
+	}
+	return it, refused
 }
+
+// token names the last delivery of an item.
+func (l *loaded) token(it *item) Token {
+	return Token{Epoch: l.epoch, Number: it.cursor.Number, Attempt: it.attempts, Hash: tokenHash(it)}
+}
+
+func tokenHash(it *item) [4]byte { return [4]byte(it.cursor.Hash[:4]) }

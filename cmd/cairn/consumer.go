@@ -325,7 +325,7 @@ func newConsumerReset(a *app) *cobra.Command {
 		Short: "Have a consumer begin anew",
 		Long: `Have a consumer begin anew: nothing is pending, dead or suppressed any more, and
 every token from before is refused. A consumer needs it when the node's delivery
-log is no longer the one that it stands in, as after a restore of the node's data.`,
+log is no longer the one that it stands in.`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.verb(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			if !cmd.Flags().Changed("from") {
@@ -404,7 +404,7 @@ func consumerTable() table[api.Consumer] {
 
 func consumerDeliveryTable() table[api.ConsumerDelivery] {
 	t := table[api.ConsumerDelivery]{
-		{"TOKEN", 17, func(d *api.ConsumerDelivery) string { return d.Token }},
+		{"TOKEN", 20, func(d *api.ConsumerDelivery) string { return d.Token }},
 		{"COUNT", 5, func(d *api.ConsumerDelivery) string { return strconv.Itoa(d.Count) }},
 	}
 	return append(t, eventTable(func(d *api.ConsumerDelivery) *api.Event { return &d.Event })...)

@@ -101,7 +101,7 @@ type ConsumerServiceClient interface {
 	Requeue(context.Context, *v1.RequeueRequest) (*v1.RequeueResponse, error)
 	// ResetConsumer has a consumer begin anew elsewhere: nothing is pending, dead or
 	// suppressed, and all tokens are refused. A consumer that fails with
-	// `log_replaced`, as after a restore of the node's data, needs it.
+	// `log_replaced` needs it.
 	ResetConsumer(context.Context, *v1.ResetConsumerRequest) (*v1.ResetConsumerResponse, error)
 }
 
@@ -331,7 +331,7 @@ type ConsumerServiceHandler interface {
 	Requeue(context.Context, *v1.RequeueRequest) (*v1.RequeueResponse, error)
 	// ResetConsumer has a consumer begin anew elsewhere: nothing is pending, dead or
 	// suppressed, and all tokens are refused. A consumer that fails with
-	// `log_replaced`, as after a restore of the node's data, needs it.
+	// `log_replaced` needs it.
 	ResetConsumer(context.Context, *v1.ResetConsumerRequest) (*v1.ResetConsumerResponse, error)
 }
 
