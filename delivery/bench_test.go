@@ -83,6 +83,7 @@ func commitRate(b *testing.B, records Records) float64 {
 func BenchmarkDeliver(b *testing.B) {
 	const consumers, events, batch = 10, 50_000, MaxBatch
 	_, cfg, topic := newDatabase(b, events)
+	b.ResetTimer() // to make the log is another's work
 	for i := range b.N {
 		cs, err := Open(cfg)
 		must(b, err)
