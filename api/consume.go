@@ -324,7 +324,7 @@ func (f *feed) checkLag() error {
 	if err != nil {
 		return err
 	}
-	held := f.take(0) == 0 || c.Pending >= c.Settings.MaxPending || c.Waiting > 0
+	held := f.take(0) == 0 || c.Pending >= c.Settings.MaxPending || c.Waiting > 0 || c.Full
 	if held && c.Lag > f.lag {
 		f.of.send(&cairnv1.ConsumeResponse{Name: f.name, Lagged: &cairnv1.Lagged{Lag: c.Lag}})
 	}

@@ -20,6 +20,7 @@ import (
 type endless struct {
 	Service
 	stuck, absent string
+	full          bool // of what the consumers look at
 
 	mu      sync.Mutex
 	given   map[string]int
@@ -52,7 +53,7 @@ func (e *endless) Next(ctx context.Context, name string, batch int, wait time.Du
 func (e *endless) Consumer(_ context.Context, name string) (*Consumer, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return &Consumer{Name: name, Lag: 1_000_000 + uint64(e.given[name]), Settings: ConsumerSettings{MaxPending: 1 << 20}}, nil
+	return &Consumer{Name: name, Lag: 1_000_000 + uint64(e.given[name]), Full: e.full, Settings: ConsumerSettings{MaxPending: 1 << 20}}, nil
 }
 
 func (e *endless) Settle(_ context.Context, name string, s Settlement) ([]Settled, error) {
@@ -215,6 +216,18 @@ func TestStalledConsumers(t *testing.T) {
 		synctest.Wait()
 		if got, _, _, _ := w.of("slow"); got != 4 {
 			t.Errorf("slow has %d deliveries after more credit, want 4", got)
+		}
+	})
+}
+
+// TestFullIsTold shows that a consumer which looks no further ahead until
+// something is settled is told that it lags, although it has credit.
+func TestFullIsTold(t *testing.T) {
+	consumptionTest(t, &endless{stuck: "a", full: true}, func(t *testing.T, w *wire, _ func() error) {
+		w.requests <- credit("a", 100)
+		time.Sleep(10 * lagInterval)
+		if _, _, lags, _ := w.of("a"); !slices.Equal(lags, []uint64{1_000_000}) {
+			t.Errorf("told that it lags by %v", lags)
 		}
 	})
 }

@@ -114,6 +114,7 @@ type Consumer struct {
 	Suppressed  int    `json:"suppressed"`
 	Lag         uint64 `json:"lag"` // entries of the log not looked at yet, and those that wait for their first delivery
 
+	Full     bool             `json:"-"` // no more of the log is looked at until something is settled; not over the API
 	TopicID  string           `json:"-"`
 	Settings ConsumerSettings `json:"-"` // without defaults left out
 }

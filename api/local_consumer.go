@@ -124,6 +124,7 @@ func (l *Local) describeConsumer(c *delivery.Consumer) (*Consumer, error) {
 	row.Redelivered = info.Redelivered
 	row.Dead = countFromProto(info.Dead)
 	row.Suppressed = countFromProto(info.Suppressed)
+	row.Full = info.Full
 	row.Lag = info.Lag
 	return row, nil
 }

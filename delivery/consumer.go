@@ -317,6 +317,7 @@ func (c *Consumer) Info() (Info, error) {
 		Redelivered: l.redelivered,
 		Dead:        l.dead,
 		Suppressed:  l.suppressed,
+		Full:        l.full(),
 		Lag:         end.Number - min(end.Number, l.scanned().Number) + uint64(l.waiting+l.ready.Len()),
 	}, nil
 }

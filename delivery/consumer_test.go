@@ -122,7 +122,7 @@ func TestScanStops(t *testing.T) {
 	if len(ds) != 1 {
 		t.Fatalf("%d delivered", len(ds))
 	}
-	if i := info(t, c); i.Lag != 2 || i.Waiting != 0 {
+	if i := info(t, c); i.Lag != 2 || i.Waiting != 0 || !i.Full {
 		t.Errorf("info %+v", i)
 	}
 	if p := len(c.loaded.entries); p != MaxAhead {

@@ -24,8 +24,8 @@ var (
 
 // Limits of consumers, beside those of Settings.
 const (
-	// MaxConsumers bounds the consumers of a node. An idle one costs less than
-	// 2 KB, so all of them less than 20 MB.
+	// MaxConsumers bounds the consumers of a node. An idle one with a small filter
+	// costs less than 2 KB, so all of them less than 20 MB; the largest filter 14 KB more.
 	MaxConsumers = 10_000
 	// MaxBatch bounds the events that Next returns; it is where a commit for
 	// each batch has stopped to cost anything.
@@ -93,6 +93,7 @@ type Info struct {
 	Redelivered int          // of the pending, delivered more than once
 	Dead        uint64       // dead letters
 	Suppressed  uint64       // events that the validator suppressed
+	Full        bool         // no more of the log is looked at until an event is settled: see MaxAhead
 	Lag         uint64       // log entries not yet scanned, and those scanned that wait for their first delivery
 }
 
