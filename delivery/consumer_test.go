@@ -761,6 +761,36 @@ func TestTend(t *testing.T) {
 	}
 }
 
+// To ask where idle consumers stand puts none of them in memory.
+func TestInfoLeavesIdle(t *testing.T) {
+	for _, s := range []Settings{{}, {CausalAcks: true}, {MaxDeliver: 2}} {
+		b := newBench(t)
+		b.chain(t, 1, 10)
+		c := b.create(t, s)
+		ds := next(t, c, 4)
+		if s.CausalAcks {
+			ack(t, c, ds...)
+			next(t, c, 4)
+		} else {
+			ack(t, c, ds[:2]...)
+			must(t, c.Term(t.Context(), "poison", ds[2].Token))
+			must(t, c.Nak(t.Context(), 0, ds[3].Token))
+			next(t, c, 1)
+		}
+		want := info(t, c)
+		must(t, b.reopen())
+		c, err := b.Find("c")
+		must(t, err)
+		if got := info(t, c); got != want || c.loaded != nil {
+			t.Errorf("%+v in memory, and %+v from the records; in memory again: %v", want, got, c.loaded != nil)
+		}
+		b.now = b.now.Add(time.Hour) // which kills what was delivered twice
+		if got := info(t, c); got.Dead != want.Dead+uint64(min(s.MaxDeliver, 1)) {
+			t.Errorf("an hour later %+v", got)
+		}
+	}
+}
+
 // Consumers that fall idle together share the commits of what they know; one that
 // is in use is not waited for.
 func TestTendMany(t *testing.T) {

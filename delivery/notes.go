@@ -44,6 +44,9 @@ func (c *Consumer) notes(prefix string, after uint64) iter.Seq2[*note, error] {
 				err = c.save(l)
 			}
 			c.mu.Unlock()
+			if err != nil {
+				err = fmt.Errorf("consumer %q: %w", c.settings.Name, err)
+			}
 		}
 		if err != nil {
 			yield(nil, err)
