@@ -466,6 +466,46 @@ func TestSlowValidator(t *testing.T) {
 	})
 }
 
+// A crash while a consumer is removed leaves all of it or nothing that the next of
+// its name sees.
+func TestCrashInRemove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := wallClock(t)
+		b.chain(t, 1, 3)
+		c := b.create(t, Settings{})
+		ds := next(t, c, 3)
+		must(t, c.Term(t.Context(), "poison", ds[0].Token, ds[1].Token))
+		_, err := c.Requeue(t.Context(), ds[1].CID)
+		must(t, err)
+		gate := make(chan struct{})
+		b.records.gate = gate
+		go b.Remove("c") //nolint:errcheck // its process died
+		synctest.Wait()
+		gate <- struct{}{}
+		synctest.Wait()
+		b.records.gate = nil
+		must(t, b.reopen())
+		if c, err := b.Find("c"); err == nil {
+			listed := uint64(0)
+			for range c.Dead(0) {
+				listed++
+			}
+			if i := info(t, c); i.Dead != listed {
+				t.Errorf("half of it is there: %+v, and %d dead letters", i, listed)
+			}
+			must(t, b.Remove("c"))
+		}
+		c = b.create(t, Settings{})
+		if ds := next(t, c, 9); len(ds) != 3 || ds[0].Count != 1 {
+			t.Errorf("the next of its name gives %v", ds)
+		}
+		for d := range c.Dead(0) {
+			t.Errorf("the next of its name has %v", d)
+		}
+		close(gate)
+	})
+}
+
 // wallClock lets a bench's time be the one of synctest.
 func wallClock(t failer) *bench {
 	b := newBench(t)

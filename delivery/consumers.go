@@ -137,7 +137,7 @@ func (cs *Consumers) create(s Settings) (*Consumer, error) {
 		return nil, err
 	}
 	// After types.ErrStore the records may be there: creating again finds out.
-	err = cs.cfg.Records.SetMetas(
+	err = cs.forget(s.Name, // what a crash left of one of the name that was being removed
 		types.Record{Key: settingsPrefix + s.Name, Value: s.encode()},
 		types.Record{Key: progressPrefix + s.Name, Value: first.encode()},
 	)
@@ -198,7 +198,7 @@ func (cs *Consumers) List() []*Consumer {
 
 // Remove makes an end of a consumer, durably, with its dead letters and all it
 // knows; who waits for it gets types.ErrNotFound. After an error it is there
-// still, but may have lost records of dead letters and suppressed events.
+// still.
 func (cs *Consumers) Remove(name string) error {
 	cs.changing.Lock()
 	defer cs.changing.Unlock()
@@ -213,8 +213,11 @@ func (cs *Consumers) Remove(name string) error {
 		return fmt.Errorf("remove consumer %q: %w", name, err)
 	}
 	cs.mu.Lock()
-	defer cs.mu.Unlock()
 	delete(cs.byName, name)
+	cs.mu.Unlock()
+	if err := cs.forget(name); err != nil { // they are in nobody's way; Create tries again
+		cs.cfg.Log.Warn("delete the notes of a removed consumer", "consumer", name, "err", err)
+	}
 	return nil
 }
 

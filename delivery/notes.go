@@ -183,7 +183,8 @@ var errReset = fmt.Errorf("%w: the consumer was reset", ErrToken)
 
 // Reset lets the consumer begin anew, durably, as if it had just been made: its
 // dead letters and all it knows are gone, and its tokens stale. It is what
-// types.ErrInvalidCursor asks for.
+// types.ErrInvalidCursor asks for. After an error, or a crash before it returns, it
+// may stand where it stood, without some records of dead letters and suppressed events.
 func (c *Consumer) Reset(ctx context.Context, from Start) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -211,15 +212,15 @@ func (c *Consumer) reset(from Start) error {
 		return err
 	}
 	c.halt(errReset)
-	return c.forget(types.Record{Key: progressPrefix + c.settings.Name, Value: first.encode()})
+	return c.set.forget(c.settings.Name, types.Record{Key: progressPrefix + c.settings.Name, Value: first.encode()})
 }
 
-// remove deletes the consumer's records, the settings last.
+// remove deletes the consumer's records but for its notes.
 func (c *Consumer) remove() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.halt(types.ErrNotFound)
-	err := c.forget(types.Record{Key: progressPrefix + c.settings.Name}, types.Record{Key: settingsPrefix + c.settings.Name})
+	err := c.set.cfg.Records.SetMetas(types.Record{Key: progressPrefix + c.settings.Name}, types.Record{Key: settingsPrefix + c.settings.Name})
 	if err == nil {
 		c.removed = true
 		c.signal()
@@ -237,12 +238,12 @@ func (c *Consumer) halt(why error) {
 	}
 }
 
-// forget deletes the consumer's notes and then writes last. The mutex is held
-// throughout: nobody loads what is about to go.
-func (c *Consumer) forget(last ...types.Record) error {
+// forget deletes the notes of the consumer called name and then writes last.
+// Nobody may load it meanwhile.
+func (cs *Consumers) forget(name string, last ...types.Record) error {
 	for _, prefix := range []string{deadPrefix, againPrefix, suppressedPrefix} {
-		for {
-			page, err := c.set.cfg.Records.Metas(below(prefix, c.settings.Name), "", maxExtra)
+		for after := ""; ; {
+			page, err := cs.cfg.Records.Metas(below(prefix, name), after, maxExtra)
 			if err != nil {
 				return err
 			}
@@ -252,10 +253,14 @@ func (c *Consumer) forget(last ...types.Record) error {
 			for i := range page {
 				page[i].Value = nil
 			}
-			if err := c.set.cfg.Records.SetMetas(page...); err != nil {
+			if err := cs.cfg.Records.SetMetas(page...); err != nil {
 				return err
 			}
+			after = page[len(page)-1].Key
 		}
 	}
-	return c.set.cfg.Records.SetMetas(last...)
+	if len(last) == 0 {
+		return nil
+	}
+	return cs.cfg.Records.SetMetas(last...)
 }
