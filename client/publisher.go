@@ -59,7 +59,7 @@ type Publisher struct {
 
 	mu    sync.Mutex
 	state *keyState
-	dirty bool // the state on disk has acknowledged events as unsent
+	dirty bool // the state on disk is not this one: it lacks what was signed, or has acknowledged events as unsent
 }
 
 // OpenPublisher opens a key and its state, and locks it until Close. It fails with
@@ -123,6 +123,11 @@ func (p *Publisher) resend(ctx context.Context, s *source) ([]*types.Event, erro
 	t := p.state.Topics[s.topic.String()]
 	if t == nil || len(t.Unsent) == 0 {
 		return nil, nil
+	}
+	if p.dirty { // the call that signed them could not write the state
+		if err := p.save(); err != nil {
+			return nil, err
+		}
 	}
 	events, err := t.events(t.Unsent)
 	if err == nil {

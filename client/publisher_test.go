@@ -89,6 +89,42 @@ func TestPublisherCrashes(t *testing.T) {
 	}
 }
 
+// What could not be written is not sent: after a crash its seq would be used for
+// another event.
+func TestPublisherSendsNothingUnsaved(t *testing.T) {
+	n, kept := openBroker(t, "t")
+	path, ctx := newKeyPath(t), testContext(t)
+	p := openPublisher(t, path)
+	defer p.Close() //nolint:errcheck // the test is over
+	b := dialed(t, n)
+	if _, err := p.Publish(ctx, b, kept.ID(), drafts("a")...); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(path)
+	if err := os.Rename(dir, dir+".away"); err != nil { // the disk is full, say
+		t.Fatal(err)
+	}
+	publish := func() ([]*types.Event, error) { return p.Publish(ctx, b, kept.ID(), drafts("b")...) }
+	resend := func() ([]*types.Event, error) { return p.Resend(ctx, b, kept.ID()) }
+	for i, call := range []func() ([]*types.Event, error){publish, resend, publish} {
+		if events, err := call(); !errors.Is(err, os.ErrNotExist) || len(events) > 0 {
+			t.Errorf("call %d: %d events, %v", i, len(events), err)
+		}
+	}
+	if got := payloads(ownEvents(t, kept, p.ID())); len(got) != 1 {
+		t.Errorf("at the broker are %q", got)
+	}
+	if err := os.Rename(dir+".away", dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Resend(ctx, b, kept.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, payloads(ownEvents(t, kept, p.ID()))); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A crash between any two steps of many runs, with a broker that loses requests and
 // answers at random places: each line once, in order.
 func TestPublisherCrashesAgainAndAgain(t *testing.T) {
