@@ -380,13 +380,15 @@ func (p *Publisher) submit(ctx context.Context, s *source, t *topicState, events
 }
 
 // insist submits events until the broker has them. Where it lacks some of kept, it
-// gets them; where it lacks others, it is given time.
+// gets them, once; where it lacks others, it is given time.
 func (p *Publisher) insist(ctx context.Context, s *source, kept, events []*types.Event) error {
+	given := false // kept, which it acknowledged
 	for wait := retryFirst; ; wait = min(2*wait, retryLongest) {
 		answer, err := s.submit(ctx, events)
 		if err != nil {
 			return err
 		}
+		own := lacked(kept, answer.missing)
 		switch {
 		case answer.refused != nil && !answer.refused.GetLater():
 			return fmt.Errorf("%w: broker %s: %w: %.200q", ErrRefused, s.broker, refusedBy(answer.refused.GetReason()), answer.refused.GetText())
@@ -394,10 +396,13 @@ func (p *Publisher) insist(ctx context.Context, s *source, kept, events []*types
 			p.warn(fmt.Errorf("waiting: broker %s takes nothing now: %.200q", s.broker, answer.refused.GetText()))
 		case len(answer.missing) == 0:
 			return nil
-		case slices.ContainsFunc(kept, func(e *types.Event) bool { return slices.Contains(answer.missing, e.CID) }):
+		case own != nil && given:
+			return s.violation(KindLost, own, "it acknowledges seq %d, and lacks it for what links to it", own.Seq)
+		case own != nil:
 			if err := p.insist(ctx, s, nil, kept); err != nil {
 				return err
 			}
+			given = true
 			continue
 		default:
 			p.warn(fmt.Errorf("waiting: broker %s has not got %s yet, and %d more", s.broker, answer.missing[0], len(answer.missing)-1))
@@ -406,6 +411,15 @@ func (p *Publisher) insist(ctx context.Context, s *source, kept, events []*types
 			return err
 		}
 	}
+}
+
+// lacked returns the first of the events that is missing, or nil.
+func lacked(events []*types.Event, missing []cid.Cid) *types.Event {
+	i := slices.IndexFunc(events, func(e *types.Event) bool { return slices.Contains(missing, e.CID) })
+	if i < 0 {
+		return nil
+	}
+	return events[i]
 }
 
 func refusedBy(reason string) error {

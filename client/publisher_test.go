@@ -473,6 +473,35 @@ func TestMissingOfWhatWasSubmitted(t *testing.T) {
 	}
 }
 
+// A broker that acknowledges an event and lacks it again and again does not keep a
+// client for ever.
+func TestMissingOfWhatWasAcknowledged(t *testing.T) {
+	n, kept := openBroker(t, "t")
+	p := openPublisher(t, newKeyPath(t))
+	defer p.Close() //nolint:errcheck // the test is over
+	good := dialed(t, n)
+	first, err := p.Publish(testContext(t), good, kept.ID(), drafts("a")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	submits := 0
+	b := &faulty{Broker: good, answer: func(m *pb.Request, r *pb.Response) error {
+		if a := r.GetSubmit(); a != nil {
+			if submits++; string(a.GetStored()[0]) != first[0].CID.KeyString() {
+				a.Stored, a.Missing = nil, [][]byte{first[0].CID.Bytes()}
+			}
+		}
+		return nil
+	}}
+	var v *Violation
+	if _, err := p.Publish(testContext(t), b, kept.ID(), drafts("b")...); !errors.As(err, &v) || v.Kind != KindLost || v.CID != first[0].CID.String() {
+		t.Error(err)
+	}
+	if submits != 3 { // the new event, the one that is missing, the new event
+		t.Errorf("%d submits", submits)
+	}
+}
+
 // Frames that bring nothing do not keep a client for ever.
 func TestEmptyFrames(t *testing.T) {
 	n, kept := openBroker(t, "t")
