@@ -42,6 +42,9 @@ type Seen struct {
 	count uint64 // of records
 	last  types.Cursor
 	event cid.Cid // the last one
+	// began is where the last subscription began, nil before the first; it is not in
+	// the file.
+	began *types.Cursor
 
 	// slots is an open-addressed table of two keys a record, the CID and the
 	// publisher with the seq: 32 bits of hash, then 32 of record + 1. It is at most
@@ -120,6 +123,17 @@ func (s *Seen) Events() uint64 { return s.count }
 
 // Cursor is the position behind the last event; zero: there is none.
 func (s *Seen) Cursor() types.Cursor { return s.last }
+
+// begin returns where a subscription goes on; not ok: nothing says so.
+func (s *Seen) begin() (at types.Cursor, ok bool) {
+	switch {
+	case s.count > 0:
+		return s.last, true
+	case s.began != nil:
+		return *s.began, true
+	}
+	return types.Cursor{}, false
+}
 
 // Close writes what is left and gives the file free.
 func (s *Seen) Close() error {

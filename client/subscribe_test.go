@@ -180,6 +180,39 @@ func TestSubscribeFilter(t *testing.T) {
 	}
 }
 
+// A subscription from now that is cut before its first event goes on where it
+// began: what came meanwhile is not lost, in an empty log either.
+func TestSubscribeFromNowResumes(t *testing.T) {
+	for _, before := range []int{0, 3} {
+		n, topic := openBroker(t, "t")
+		appendMany(t, topic, before)
+		s := Subscription{Topic: topic.ID(), Now: true}
+		seen, err := OpenSeen("", s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer seen.Close() //nolint:errcheck // it is temporary
+		b := dialed(t, n)
+		cut := &faulty{Broker: b, answer: func(_ *pb.Request, r *pb.Response) error {
+			if r.GetOpened() == nil {
+				return errCut
+			}
+			appendMany(t, topic, 1)
+			return nil
+		}}
+		for d, err := range Subscribe(testContext(t), cut, s, seen) {
+			if !errors.Is(err, errCut) {
+				t.Fatal(d, err)
+			}
+		}
+		appendMany(t, topic, 1)
+		list := take(t, b, s, seen, 2)
+		if list[0].Cursor.Number != uint64(before)+1 || list[1].Cursor.Number != uint64(before)+2 {
+			t.Errorf("behind %d: %d and %d", before, list[0].Cursor.Number, list[1].Cursor.Number)
+		}
+	}
+}
+
 // Two events of one seq, and a seq that was left out, are the publisher's doing:
 // they are delivered, and pointed out.
 func TestSubscribeForks(t *testing.T) {
@@ -317,7 +350,7 @@ func TestBrokerLimits(t *testing.T) {
 	ended := make(chan error)
 	for range 8 {
 		go func() {
-			for r, err := range ask(ctx, b, s.request(types.Cursor{})) {
+			for r, err := range ask(ctx, b, s.request(types.Cursor{}, false)) {
 				if err != nil {
 					ended <- err
 					return
