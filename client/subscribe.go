@@ -142,7 +142,7 @@ func (c *checker) run(ctx context.Context, yield func(Delivery) bool) error {
 			}
 			d.Lag = max(r.GetEntries().GetEnd(), d.Cursor.Number) - d.Cursor.Number
 			more := yield(d)
-			if err := c.seen.add(d.Event, d.Cursor); err != nil {
+			if err := c.seen.add(d.Event, d.Cursor, d.Unverified); err != nil {
 				return err
 			}
 			if !more {
@@ -219,6 +219,13 @@ func (c *checker) place(d *Delivery) error {
 	}
 	if before > 0 {
 		return c.violation(KindRepeated, d.Event, "the event came before")
+	}
+	late, err := c.seen.linked(d.CID)
+	if err != nil {
+		return err
+	}
+	if late {
+		return c.violation(KindOrder, d.Event, "the event comes behind one that links to it")
 	}
 	var parents uint64
 	for _, l := range d.Links {

@@ -180,6 +180,51 @@ func TestSubscribeFilter(t *testing.T) {
 	}
 }
 
+// An event that comes behind one that links to it is out of order in a subscription
+// of any kind.
+func TestSubscribeOrderOfParts(t *testing.T) {
+	n, topic := openBroker(t, "t")
+	appendMany(t, topic, 1, "x")
+	first, err := topic.End()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		appendMany(t, topic, 1, "x")
+	}
+	good := dialed(t, n)
+	liar := &faulty{Broker: good, answer: func(_ *pb.Request, r *pb.Response) error {
+		if list := r.GetEntries().GetEntries(); len(list) >= 3 {
+			a, b := list[len(list)-3], list[len(list)-2]
+			a.Body, a.Witness, b.Body, b.Witness = b.GetBody(), b.GetWitness(), a.GetBody(), a.GetWitness()
+		}
+		return nil
+	}}
+	for name, s := range map[string]Subscription{
+		"from a cursor": {After: first},
+		"filtered":      {Tags: []string{"x"}},
+	} {
+		s.Topic = topic.ID()
+		seen, err := OpenSeen("", s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v *Violation
+		for d, err := range Subscribe(testContext(t), liar, s, seen) {
+			if err == nil && d.Cursor.Number < 3 {
+				continue
+			}
+			if !errors.As(err, &v) || v.Kind != KindOrder || v.Number != 3 {
+				t.Errorf("%s: %+v, %v", name, d, err)
+			}
+			break
+		}
+		if err := seen.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A subscription from now that is cut before its first event goes on where it
 // began: what came meanwhile is not lost, in an empty log either.
 func TestSubscribeFromNowResumes(t *testing.T) {
@@ -527,7 +572,7 @@ func TestHeightAboveKnownLinks(t *testing.T) {
 	}
 	defer seen.Close()    //nolint:errcheck // it is temporary
 	known := seenEvent(4) // of height 5
-	if err := seen.add(known, types.Cursor{Number: 1}); err != nil {
+	if err := seen.add(known, types.Cursor{Number: 1}, nil); err != nil {
 		t.Fatal(err)
 	}
 	c := &checker{source: newSource(&Remote{}, s.Topic), sub: s, seen: seen}
