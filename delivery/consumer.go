@@ -482,6 +482,10 @@ func (c *Consumer) pollOnce(ctx context.Context, batch int, hold, waits bool) ([
 // scanSave is how many entries are scanned for nothing before that is saved.
 const scanSave = 4096
 
+// slowPayload is the size in bytes above which a validator may take its time over
+// a payload: the mutex is let go of behind such an event.
+const slowPayload = 4 << 10
+
 // scan looks at the log until batch events can be delivered, or as many as may
 // be. It lets go of the mutex between the pieces of the log.
 func (c *Consumer) scan(ctx context.Context, l *loaded, batch int) error {
@@ -499,6 +503,9 @@ func (c *Consumer) scan(ctx context.Context, l *loaded, batch int) error {
 				break
 			}
 			size += c.look(l, e)
+			if l.validator != nil && len(e.Payload) > slowPayload {
+				break
+			}
 		}
 		if len(l.extra) >= maxExtra || l.scanned().Number-l.savedScan >= scanSave && c.saving == nil {
 			l.version++
