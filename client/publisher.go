@@ -223,18 +223,22 @@ func (p *Publisher) publish(ctx context.Context, s *source, drafts []Draft) ([]*
 }
 
 // agree returns where the key stands in the topic, once the broker has its last
-// event.
+// event, or for a key that was never used there, once it knows whether that is so.
 func (p *Publisher) agree(ctx context.Context, s *source) (*topicState, *standing, error) {
-	at, err := s.heads(ctx, p.ID())
+	t := p.state.Topics[s.topic.String()]
+	var at *standing
+	var err error
+	if t == nil {
+		t = &topicState{}
+		at, err = p.settled(ctx, s)
+	} else {
+		at, err = s.heads(ctx, p.ID())
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	if !s.genesis.MayPublish(p.ID()) {
 		return nil, nil, fmt.Errorf("publish to %q: %w", s.genesis.Name, types.ErrNotWriter)
-	}
-	t := p.state.Topics[s.topic.String()]
-	if t == nil {
-		t = &topicState{}
 	}
 	if err := t.compare(at.own); err != nil {
 		return nil, nil, err
@@ -243,6 +247,22 @@ func (p *Publisher) agree(ctx context.Context, s *source) (*topicState, *standin
 		return t, at, nil
 	}
 	return t, at, p.bring(ctx, s, t, at)
+}
+
+// settled asks where the topic stands until the broker has compared it with the
+// nodes that it is connected to: before that, it does not know of all events of the
+// key that they have.
+func (p *Publisher) settled(ctx context.Context, s *source) (*standing, error) {
+	for wait := retryFirst; ; wait = min(2*wait, retryLongest) {
+		at, err := s.heads(ctx, p.ID())
+		if err != nil || !at.syncing {
+			return at, err
+		}
+		p.warn(fmt.Errorf("waiting: broker %s is still fetching the topic, and the state file knows of no event of the key there", s.broker))
+		if err := pause(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // has reports whether own, the key's latest event at a broker, is the last that was
@@ -446,14 +466,15 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // Adopt makes what the broker has of the key in a topic the place where it goes on,
 // durably, and gives up what was signed and not acknowledged, which it returns; its
-// seqs are not used again. It is for a state file that was lost: seqs that this
+// seqs are not used again. It waits while the broker is still fetching the topic. It
+// is for a state file that was lost: seqs that this
 // broker knows nothing of may be spent, and are then spent a second time. So ask a
 // broker that has everything.
 func (p *Publisher) Adopt(ctx context.Context, b Broker, topic types.TopicID) ([]*types.Event, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := newSource(b, topic)
-	at, err := s.heads(ctx, p.ID())
+	at, err := p.settled(ctx, s)
 	if err != nil {
 		return nil, err
 	}

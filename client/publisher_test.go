@@ -399,6 +399,74 @@ func TestPublisherRefuses(t *testing.T) {
 	}
 }
 
+// A broker that has joined the topic a moment ago does not know of the key's events
+// elsewhere: without a state file nothing is signed before it does.
+func TestPublisherWaitsForTheFirstSync(t *testing.T) {
+	first, kept := openBroker(t, "t")
+	path, ctx := newKeyPath(t), testContext(t)
+	p := openPublisher(t, path)
+	if _, err := p.Publish(ctx, dialed(t, first), kept.ID(), drafts(make([]string, 2000)...)...); err != nil {
+		t.Fatal(err)
+	}
+	crash(t, p)
+	if err := os.Remove(path + ".state"); err != nil {
+		t.Fatal(err)
+	}
+	second, other := openBroker(t, "other", first.Addrs()[0])
+	if _, err := other.Wait(ctx, func(node.Status) bool { return len(second.Peers()) > 0 }); err != nil {
+		t.Fatal(err)
+	}
+	b := dialed(t, second)
+	p = openPublisher(t, path)
+	defer p.Close() //nolint:errcheck // the test is over
+	if _, err := second.Join(ctx, "t"); err != nil {
+		t.Fatal(err)
+	}
+	if events, err := p.Publish(ctx, b, kept.ID(), drafts("again")...); !errors.Is(err, ErrUnknownEvents) {
+		t.Errorf("%d events: %v", len(events), err)
+	}
+	if _, err := p.Adopt(ctx, b, kept.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if events, err := p.Publish(ctx, b, kept.ID(), drafts("again")...); err != nil || events[0].Seq != 2001 {
+		t.Errorf("%v: %v", events, err)
+	}
+}
+
+// As long as a broker says that it is fetching the topic, its silence about the key
+// means nothing: neither Publish nor Adopt goes by it.
+func TestPublisherWaitsWhileSyncing(t *testing.T) {
+	n, kept := openBroker(t, "t")
+	ctx := testContext(t)
+	b := dialed(t, n)
+	for name, call := range map[string]func(*Publisher, Broker) error{
+		"publish": func(p *Publisher, b Broker) error {
+			_, err := p.Publish(ctx, b, kept.ID(), drafts("x")...)
+			return err
+		},
+		"adopt": func(p *Publisher, b Broker) error {
+			_, err := p.Adopt(ctx, b, kept.ID())
+			return err
+		},
+	} {
+		p := openPublisher(t, newKeyPath(t))
+		asked, waits := 0, 0
+		p.Warn = func(error) { waits++ }
+		syncing := &faulty{Broker: b, answer: func(_ *pb.Request, r *pb.Response) error {
+			if a := r.GetHeads(); a != nil {
+				if asked++; asked < 3 {
+					a.Syncing, a.Own = true, nil
+				}
+			}
+			return nil
+		}}
+		if err := call(p, syncing); err != nil || asked != 3 || waits != 2 {
+			t.Errorf("%s: %d requests, %d warnings, %v", name, asked, waits, err)
+		}
+		crash(t, p)
+	}
+}
+
 // What a client submits travels on as what a node appends does.
 func TestSubmittedIsAnnounced(t *testing.T) {
 	first, kept := openBroker(t, "t")

@@ -249,11 +249,12 @@ func (a *answerer) heads(m *pb.HeadsRequest) error {
 	if err != nil {
 		return err
 	}
+	compared := a.n.syncer.Compared(t.id) // before reading: what was integrated by then is told
 	state, err := a.n.store.Load(t.id, types.Publisher(m.GetPublisher()))
 	if err != nil {
 		return err
 	}
-	answer := &pb.HeadsAnswer{Genesis: t.Genesis().Bytes(), Events: state.Events}
+	answer := &pb.HeadsAnswer{Genesis: t.Genesis().Bytes(), Events: state.Events, Syncing: !compared}
 	if state.Tip.Seq > 0 {
 		own, err := t.replica.Get(state.Tip.CID)
 		if err != nil {
