@@ -156,14 +156,17 @@ func (s *Seen) Flush() error {
 	return nil
 }
 
-// add takes up an event that was delivered, and those of its links that were not
-// seen before it.
-func (s *Seen) add(e *types.Event, at types.Cursor, unverified []cid.Cid) error {
+// Take takes up an event that was delivered, so that it does not come again, unless
+// it is the last one already. Subscribe does it for each that its loop goes on behind.
+func (s *Seen) Take(d Delivery) error {
+	if d.CID == s.event {
+		return nil
+	}
 	if s.count >= math.MaxUint32-1-types.MaxLinks {
 		return fmt.Errorf("%w: the set of seen events is full", types.ErrInvalidArgument)
 	}
-	s.append(types.Digest(e.CID), e.Publisher, e.Seq, e.Height, at)
-	for _, l := range unverified {
+	s.append(types.Digest(d.CID), d.Publisher, d.Seq, d.Height, d.Cursor)
+	for _, l := range d.Unverified { // links to what was not seen
 		if told, err := s.linked(l); err != nil {
 			return err
 		} else if !told {

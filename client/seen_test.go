@@ -66,7 +66,7 @@ func TestSeen(t *testing.T) {
 	n := uint64(0)
 	for range 60 {
 		for range rng.IntN(200) {
-			if err := s.add(seenEvent(n), types.Cursor{Number: n + 1, Hash: [8]byte{1}}, nil); err != nil {
+			if err := s.Take(Delivery{Event: seenEvent(n), Cursor: types.Cursor{Number: n + 1, Hash: [8]byte{1}}}); err != nil {
 				t.Fatal(err)
 			}
 			n++
@@ -131,7 +131,7 @@ func TestSeenLinks(t *testing.T) {
 	s := openSeen(t, path)
 	unknown := []cid.Cid{types.SumCID([]byte("a")), types.SumCID([]byte("b"))}
 	for i := range uint64(3) {
-		if err := s.add(seenEvent(i), types.Cursor{Number: i + 1}, unknown[:min(i, 2)]); err != nil {
+		if err := s.Take(Delivery{Event: seenEvent(i), Cursor: types.Cursor{Number: i + 1}, Unverified: unknown[:min(i, 2)]}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -200,7 +200,7 @@ func TestSeenTemporary(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	s := openSeen(t, "")
-	if err := s.add(seenEvent(0), types.Cursor{Number: 1}, nil); err != nil {
+	if err := s.Take(Delivery{Event: seenEvent(0), Cursor: types.Cursor{Number: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Flush(); err != nil {
@@ -229,7 +229,7 @@ func BenchmarkSeen(b *testing.B) {
 				b.Fatal(height, err)
 			}
 		}
-		if err := s.add(e, types.Cursor{Number: uint64(i) + 1}, nil); err != nil {
+		if err := s.Take(Delivery{Event: e, Cursor: types.Cursor{Number: uint64(i) + 1}}); err != nil {
 			b.Fatal(err)
 		}
 		if i%256 == 255 {

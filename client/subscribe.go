@@ -87,7 +87,9 @@ type Delivery struct {
 }
 
 // Subscribe yields the events of a subscription in the broker's order, each once
-// verified, and takes it up in seen when the loop's body has returned. It goes on
+// verified, and takes it up in seen when the loop asks for the next. The one at which
+// the loop is left, on an error of its own or with a break, comes again unless the
+// loop takes it up itself, with seen.Take. It goes on
 // behind the last event in seen, if there is one, or else where the subscription
 // began that seen was last used for. It does not end but with an
 // error: a *Violation, ErrUnreachable, ErrBusy, types.ErrNotFound,
@@ -141,12 +143,11 @@ func (c *checker) run(ctx context.Context, yield func(Delivery) bool) error {
 				continue
 			}
 			d.Lag = max(r.GetEntries().GetEnd(), d.Cursor.Number) - d.Cursor.Number
-			more := yield(d)
-			if err := c.seen.add(d.Event, d.Cursor, d.Unverified); err != nil {
-				return err
-			}
-			if !more {
+			if !yield(d) {
 				return c.seen.Flush()
+			}
+			if err := c.seen.Take(d); err != nil {
+				return err
 			}
 		}
 		if err := c.seen.Flush(); err != nil {

@@ -29,6 +29,9 @@ func take(t testing.TB, b Broker, s Subscription, seen *Seen, n int) []Delivery 
 			t.Fatal(err)
 		}
 		if list = append(list, d); len(list) == n {
+			if err := seen.Take(d); err != nil {
+				t.Fatal(err)
+			}
 			break
 		}
 	}
@@ -177,6 +180,42 @@ func TestSubscribeFilter(t *testing.T) {
 		if !errors.Is(err, types.ErrInvalidCursor) {
 			t.Error(err)
 		}
+	}
+}
+
+// The event at which a loop is left comes again, unless the loop took it up.
+func TestSubscribeLeft(t *testing.T) {
+	n, topic := openBroker(t, "t")
+	appendMany(t, topic, 3)
+	s := Subscription{Topic: topic.ID()}
+	seen, err := OpenSeen("", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seen.Close() //nolint:errcheck // it is temporary
+	var got []uint64
+	for _, takes := range []bool{false, true, false} {
+		for d, err := range Subscribe(testContext(t), dialed(t, n), s, seen) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = append(got, d.Cursor.Number); takes {
+				for range 2 { // the second time to no effect
+					if err := seen.Take(d); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if d.Cursor.Number > 1 || !takes {
+				break
+			}
+		}
+	}
+	if diff := cmp.Diff([]uint64{1, 1, 2, 3}, got); diff != "" {
+		t.Error(diff)
+	}
+	if seen.Events() != 2 {
+		t.Errorf("%d events were taken up", seen.Events())
 	}
 }
 
@@ -572,7 +611,7 @@ func TestHeightAboveKnownLinks(t *testing.T) {
 	}
 	defer seen.Close()    //nolint:errcheck // it is temporary
 	known := seenEvent(4) // of height 5
-	if err := seen.add(known, types.Cursor{Number: 1}, nil); err != nil {
+	if err := seen.Take(Delivery{Event: known, Cursor: types.Cursor{Number: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	c := &checker{source: newSource(&Remote{}, s.Topic), sub: s, seen: seen}
