@@ -36,8 +36,6 @@ const (
 	// brokerPeers bounds the peers whose use of it is remembered: connecting anew
 	// does not refill it.
 	brokerPeers = 1024
-	// brokerTag protects the connection of a peer that is served.
-	brokerTag = "cairn/deliver"
 )
 
 // broker serves light clients over libp2p.
@@ -88,7 +86,9 @@ var errBusy = &answerError{pb.Error_CODE_BUSY, "too many streams; try again late
 
 // enter counts a stream of the peer, which kick ends. When all are taken, a peer
 // that has none gets the place of the newest of those of the peer with most, so
-// that one peer cannot keep the others out.
+// that one peer cannot keep the others out. Its connection is kept no longer than
+// any other: strangers who subscribe and stay must not shut out replicas, and a
+// client that is cut off goes on where it was.
 func (b *broker) enter(p peer.ID, kick context.CancelFunc) (*served, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -113,7 +113,6 @@ func (b *broker) enter(p peer.ID, kick context.CancelFunc) (*served, error) {
 	s := &served{peer: p, kick: kick}
 	b.streams[p] = append(b.streams[p], s)
 	b.total++
-	b.n.host.ConnManager().Protect(p, brokerTag)
 	return s, nil
 }
 
@@ -133,7 +132,6 @@ func (b *broker) drop(s *served) {
 	b.streams[s.peer] = slices.Delete(b.streams[s.peer], i, i+1)
 	if len(b.streams[s.peer]) == 0 {
 		delete(b.streams, s.peer)
-		b.n.host.ConnManager().Unprotect(s.peer, brokerTag)
 	}
 }
 

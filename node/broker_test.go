@@ -38,6 +38,9 @@ func TestBrokerFull(t *testing.T) {
 	if err != nil || kicked == "" || kicked[len(kicked)-1] != '7' {
 		t.Errorf("a new peer: %v, kicked %q", err, kicked)
 	}
+	if n.host.ConnManager().IsProtected("new", "") {
+		t.Error("the connection of a stranger is protected")
+	}
 	if _, err := enter("new", 1); err != errBusy { //nolint:errorlint // as it is
 		t.Errorf("its second stream: %v", err)
 	}
