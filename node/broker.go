@@ -26,7 +26,7 @@ const (
 	brokerStreams        = 256
 	brokerStreamsPerPeer = 8
 	// brokerRate bounds the bytes moved for one peer, a second and at once, in
-	// and out.
+	// and out, and those that its filters pass over.
 	brokerRate = 64 << 20
 	// brokerRequest is what a request counts, brokerEvent what each event
 	// submitted and each CID asked for counts, beside their bytes: the first costs a
@@ -221,7 +221,7 @@ func (c *clientStream) serve(ctx context.Context, cancel context.CancelFunc) err
 	if m.GetNetwork() != c.n.cfg.Network {
 		return (&answerer{n: c.n, send: send}).end(ctx, &answerError{pb.Error_CODE_UNSUPPORTED, "this node is of another network"})
 	}
-	return c.n.Deliver(ctx, m, send)
+	return c.n.deliver(ctx, m, send, func(ctx context.Context, n int) error { return c.limiter.WaitN(ctx, min(brokerRate, n)) })
 }
 
 // send returns what writes frames to the client. It blocks while the peer is over

@@ -1,11 +1,57 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/cairn-p2p/cairn/client/pb"
 )
+
+// A filter that matches nothing is charged for what it passes over, and says how far
+// it has come.
+func TestFilterIsCharged(t *testing.T) {
+	n := open(t, Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	topic, err := n.Join(ctx, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const events, payload = 40, 512 << 10
+	for range events {
+		if _, err := topic.Append(ctx, make([]byte, payload)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	charged, frames, at := 0, 0, uint64(0)
+	m := &pb.Request{Request: &pb.Request_Subscribe{Subscribe: &pb.SubscribeRequest{Topic: topic.ID().Bytes(), Tags: []string{"x"}}}}
+	send := func(r *pb.Response) error {
+		for _, e := range r.GetEntries().GetEntries() {
+			if frames++; len(e.GetBody()) > 0 || e.GetPosition().GetNumber() <= at {
+				t.Errorf("behind %d comes %v", at, e.GetPosition())
+			}
+			if at = e.GetPosition().GetNumber(); at == events {
+				cancel()
+			}
+		}
+		return nil
+	}
+	charge := func(_ context.Context, bytes int) error {
+		if charged += bytes; bytes > deliverSkip+2*payload {
+			t.Errorf("%d bytes were passed over at once", bytes)
+		}
+		return nil
+	}
+	if err := n.deliver(ctx, m, send, charge); err != nil || at != events {
+		t.Errorf("it came to %d: %v", at, err)
+	}
+	if charged < events*(payload+deliverLook) || frames < events*payload/(deliverSkip+payload) {
+		t.Errorf("%d bytes charged, %d frames", charged, frames)
+	}
+}
 
 // When all streams are taken, a peer without one gets the place of another's newest,
 // and one that has some does not; what leaves makes room.
