@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -93,10 +94,10 @@ func (s *Seen) load(about types.Hash) error {
 	head := make([]byte, seenHead)
 	want := append([]byte(seenMagic), about[:]...)
 	switch n, err := io.ReadFull(r, head); {
-	case errors.Is(err, io.EOF) && n == 0:
-		_, err := s.file.WriteAt(want, 0)
+	case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 		return err
-	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
+	case n < len(want) && bytes.HasPrefix(want, head[:n]): // new, or a crash cut it
+		_, err := s.file.WriteAt(want, 0)
 		return err
 	case string(head[:n]) != string(want):
 		return fmt.Errorf("%w: %s is of another subscription", types.ErrInvalidArgument, s.file.Name())

@@ -187,6 +187,19 @@ func TestSeenSubscription(t *testing.T) {
 	if a.digest() != b.digest() {
 		t.Error("it matters where an incomplete subscription begins")
 	}
+	for size := range seenHead { // a crash in the first write
+		if err := os.Truncate(path, int64(size)); err != nil {
+			t.Fatal(err)
+		}
+		s := openSeen(t, path)
+		demandSeen(t, s, 0, 1)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Size() != int64(seenHead) {
+			t.Errorf("cut to %d bytes, the head has %d: %v", size, info.Size(), err)
+		}
+	}
 	if err := os.WriteFile(path, []byte("something else"), 0o600); err != nil {
 		t.Fatal(err)
 	}
