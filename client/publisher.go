@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -62,13 +63,18 @@ type Publisher struct {
 	dirty bool // the state on disk is not this one: it lacks what was signed, or has acknowledged events as unsent
 }
 
-// OpenPublisher opens a key and its state, and locks it until Close. It fails with
+// OpenPublisher opens a key and its state, and locks it until Close. The state is
+// beside the file that a symbolic link leads to. It fails with
 // types.ErrIdentity for a file that holds no key, types.ErrLocked while another
 // process uses it, and types.ErrCorrupt for a state that cannot be read.
 func OpenPublisher(keyPath string) (*Publisher, error) {
 	key, err := keyfile.Read(keyPath)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", types.ErrIdentity, keyPath, err)
+	}
+	// One state whatever links lead to the key.
+	if keyPath, err = filepath.EvalSymlinks(keyPath); err != nil {
+		return nil, fmt.Errorf("%w: %w", types.ErrIdentity, err)
 	}
 	p := &Publisher{key: key, path: keyPath + ".state"}
 	// A file of its own, as the state is replaced when it is written.
@@ -130,13 +136,17 @@ func (p *Publisher) resend(ctx context.Context, s *source) ([]*types.Event, erro
 		}
 	}
 	events, err := t.events(t.Unsent)
+	durable := false
 	if err == nil {
-		err = p.submit(ctx, s, t, events)
+		durable, err = p.submit(ctx, s, t, events)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("submit %d events signed earlier: %w", len(events), err)
+		err = fmt.Errorf("submit %d events signed earlier: %w", len(events), err)
 	}
-	return events, nil
+	if !durable {
+		events = nil
+	}
+	return events, err
 }
 
 // Publish signs an event for each draft, each behind the one before and behind the
@@ -165,10 +175,10 @@ func (p *Publisher) Publish(ctx context.Context, b Broker, topic types.TopicID, 
 	for len(drafts) > 0 {
 		n := chainOf(drafts)
 		events, err := p.publish(ctx, s, drafts[:n])
+		published = append(published, events...)
 		if err != nil {
 			return published, err
 		}
-		published = append(published, events...)
 		drafts = drafts[n:]
 	}
 	return published, nil
@@ -200,7 +210,8 @@ func chainOf(drafts []Draft) int {
 	return len(drafts)
 }
 
-// publish signs and submits a chain of events. Nothing is unsent.
+// publish signs and submits a chain of events, and returns them if they are
+// durable. Nothing is unsent.
 func (p *Publisher) publish(ctx context.Context, s *source, drafts []Draft) ([]*types.Event, error) {
 	t, at, err := p.agree(ctx, s)
 	if err != nil {
@@ -219,7 +230,11 @@ func (p *Publisher) publish(ctx context.Context, s *source, drafts []Draft) ([]*
 	if err := p.save(); err != nil {
 		return nil, err
 	}
-	return events, p.submit(ctx, s, t, events)
+	durable, err := p.submit(ctx, s, t, events)
+	if !durable {
+		events = nil
+	}
+	return events, err
 }
 
 // agree returns where the key stands in the topic, once the broker has its last
@@ -382,21 +397,23 @@ func foreign(events []*types.Event, at *standing, t *topicState) []types.Head {
 }
 
 // submit hands unsent events to the broker until it has them, and takes note of
-// that.
-func (p *Publisher) submit(ctx context.Context, s *source, t *topicState, events []*types.Event) error {
+// that once Stored was told. durable is whether it has them.
+func (p *Publisher) submit(ctx context.Context, s *source, t *topicState, events []*types.Event) (durable bool, err error) {
 	kept, err := t.events(t.Kept)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := p.insist(ctx, s, kept, events); err != nil {
-		return err
+		return false, err
+	}
+	if p.Stored != nil {
+		if err := p.Stored(events); err != nil {
+			return true, err
+		}
 	}
 	t.acknowledge(events, s.broker.String())
 	p.dirty = true
-	if p.Stored != nil {
-		return p.Stored(events)
-	}
-	return nil
+	return true, nil
 }
 
 // insist submits events until the broker has them. Where it lacks some of kept, it

@@ -89,6 +89,37 @@ func TestPublisherCrashes(t *testing.T) {
 	}
 }
 
+// What Stored could not take note of is sent, and told, again.
+func TestPublisherStoredFails(t *testing.T) {
+	n, kept := openBroker(t, "t")
+	path, ctx := newKeyPath(t), testContext(t)
+	b := dialed(t, n)
+	p := openPublisher(t, path)
+	p.Stored = func([]*types.Event) error { return errCut }
+	if events, err := p.Publish(ctx, b, kept.ID(), drafts("a", "b")...); !errors.Is(err, errCut) || len(events) != 2 {
+		t.Errorf("%d events, %v", len(events), err)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p = openPublisher(t, path)
+	defer p.Close() //nolint:errcheck // the test is over
+	var told []string
+	p.Stored = func(events []*types.Event) error {
+		told = append(told, payloads(events)...)
+		return nil
+	}
+	if _, err := p.Resend(ctx, b, kept.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, told); diff != "" {
+		t.Error(diff)
+	}
+	if got := ownEvents(t, kept, p.ID()); len(got) != 2 {
+		t.Errorf("%d events at the broker", len(got))
+	}
+}
+
 // What could not be written is not sent: after a crash its seq would be used for
 // another event.
 func TestPublisherSendsNothingUnsaved(t *testing.T) {
@@ -286,6 +317,13 @@ func TestPublisherState(t *testing.T) {
 	p := openPublisher(t, path)
 	if _, err := OpenPublisher(path); !errors.Is(err, types.ErrLocked) {
 		t.Errorf("second use: %v", err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenPublisher(link); !errors.Is(err, types.ErrLocked) {
+		t.Errorf("second use by a link: %v", err)
 	}
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
