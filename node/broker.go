@@ -30,7 +30,7 @@ const (
 	brokerRate = 64 << 20
 	// brokerRequest is what a request counts, brokerEvent what each event
 	// submitted and each CID asked for counts, beside their bytes: the first costs a
-	// signature check.
+	// signature check. What is refused for good counts brokerRate more, a second.
 	brokerRequest = 2 << 10
 	brokerEvent   = 2 << 10
 	// brokerPeers bounds the peers whose use of it is remembered: connecting anew

@@ -53,6 +53,31 @@ func TestFilterIsCharged(t *testing.T) {
 	}
 }
 
+// What no honest client submits costs the one that does a second.
+func TestRefusedIsCharged(t *testing.T) {
+	n := open(t, Config{})
+	topic, err := n.Join(t.Context(), "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := topic.Append(t.Context(), []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for witness, want := range map[string]int{string(e.Witness): 0, "\x01" + string(make([]byte, 64)): brokerRate} {
+		charged := 0
+		m := &pb.SubmitRequest{Topic: topic.ID().Bytes(), Events: []*pb.Event{{Body: e.Bytes(), Witness: []byte(witness)}}}
+		charge := func(_ context.Context, bytes int) error {
+			charged += bytes
+			return nil
+		}
+		err := n.deliver(t.Context(), &pb.Request{Request: &pb.Request_Submit{Submit: m}}, func(*pb.Response) error { return nil }, charge)
+		if err != nil || charged != want {
+			t.Errorf("witness %.2x: %d bytes charged, want %d: %v", witness, charged, want, err)
+		}
+	}
+}
+
 // When all streams are taken, a peer without one gets the place of another's newest,
 // and one that has some does not; what leaves makes room.
 func TestBrokerFull(t *testing.T) {

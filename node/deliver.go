@@ -58,8 +58,8 @@ func (n *Node) deliver(ctx context.Context, m *pb.Request, send func(*pb.Respons
 type answerer struct {
 	n      *Node
 	send   func(*pb.Response) error
-	charge func(context.Context, int) error // of a subscription
-	lost   error                            // send failed
+	charge func(context.Context, int) error
+	lost   error // send failed
 }
 
 // answerError ends an answer with a frame that says why.
@@ -364,6 +364,11 @@ func (a *answerer) submit(ctx context.Context, m *pb.SubmitRequest) error {
 	answer, err := a.n.take(ctx, t, m.GetEvents())
 	if err != nil {
 		return err
+	}
+	if r := answer.GetRefused(); r != nil && !r.GetLater() { // no honest client comes here
+		if err := a.charge(ctx, brokerRate); err != nil {
+			return err
+		}
 	}
 	return a.write(&pb.Response{Answer: &pb.Response_Submit{Submit: answer}})
 }
