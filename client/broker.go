@@ -177,6 +177,11 @@ func (s *source) heads(ctx context.Context, p types.Publisher) (*standing, error
 			if err != nil || h.GetHeight() == 0 || len(at.heads) == maxHeads {
 				return nil, s.answered("head %x of height %d after %d others", h.GetCid(), h.GetHeight(), len(at.heads))
 			}
+			if h.GetHeight() > maxHeight {
+				v := s.violation(KindHeads, nil, "it names the head %s of height %d, which no log has", id, h.GetHeight())
+				v.Link = id.String()
+				return nil, v
+			}
 			at.heads = append(at.heads, types.Head{CID: id, Height: h.GetHeight()})
 		}
 	}

@@ -562,6 +562,25 @@ func TestPublisherKnowsItsOwnHeight(t *testing.T) {
 	}
 }
 
+// A head so high that nothing fits above it is the broker's lie, not a mistake of the
+// publisher's.
+func TestPublisherHighestHead(t *testing.T) {
+	n, kept := openBroker(t, "t")
+	p := openPublisher(t, newKeyPath(t))
+	defer p.Close() //nolint:errcheck // the test is over
+	id := types.SumCID([]byte("head"))
+	b := &faulty{Broker: dialed(t, n), answer: func(_ *pb.Request, r *pb.Response) error {
+		if a := r.GetHeads(); a != nil {
+			a.Heads = []*pb.Head{{Cid: id.Bytes(), Height: 1<<63 - 1}}
+		}
+		return nil
+	}}
+	var v *Violation
+	if _, err := p.Publish(testContext(t), b, kept.ID(), drafts("a")...); !errors.As(err, &v) || v.Kind != KindHeads || v.Link != id.String() {
+		t.Error(err)
+	}
+}
+
 // What was submitted cannot be missing.
 func TestMissingOfWhatWasSubmitted(t *testing.T) {
 	n, kept := openBroker(t, "t")
