@@ -140,9 +140,10 @@ func (s *source) answered(format string, args ...any) error {
 
 // standing is what a broker says of a topic to one who is about to publish.
 type standing struct {
-	events uint64
-	own    *types.Event // the publisher's with the greatest seq; proven; nil: none
-	heads  []types.Head // unproven
+	events  uint64
+	own     *types.Event // the publisher's with the greatest seq; proven; nil: none
+	heads   []types.Head // unproven
+	syncing bool         // it may lack events of the publisher that nodes connected to it have
 }
 
 // heads asks where the topic stands, for a publisher.
@@ -158,7 +159,7 @@ func (s *source) heads(ctx context.Context, p types.Publisher) (*standing, error
 			return nil, s.answered("no heads")
 		}
 		if at == nil {
-			at = &standing{events: h.GetEvents()}
+			at = &standing{events: h.GetEvents(), syncing: h.GetSyncing()}
 			if err := s.learn(h.GetGenesis()); err != nil {
 				return nil, err
 			}
@@ -175,6 +176,11 @@ func (s *source) heads(ctx context.Context, p types.Publisher) (*standing, error
 			id, err := types.CastCID(h.GetCid())
 			if err != nil || h.GetHeight() == 0 || len(at.heads) == maxHeads {
 				return nil, s.answered("head %x of height %d after %d others", h.GetCid(), h.GetHeight(), len(at.heads))
+			}
+			if h.GetHeight() > maxHeight {
+				v := s.violation(KindHeads, nil, "it names the head %s of height %d, which no log has", id, h.GetHeight())
+				v.Link = id.String()
+				return nil, v
 			}
 			at.heads = append(at.heads, types.Head{CID: id, Height: h.GetHeight()})
 		}

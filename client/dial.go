@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -29,6 +30,9 @@ import (
 const (
 	maxHeads = wire.MaxHeads
 	maxAsked = wire.MaxAsked
+	// maxHeight bounds the heads that a chain can be built behind: to be higher, an
+	// event would need as many ancestors.
+	maxHeight = math.MaxInt64 - wire.MaxChain
 	// streamWindow is the window that a stream starts with: at 100 ms round trip,
 	// yamux' own 256 KiB would hold a subscription to 2.5 MB/s.
 	streamWindow = 4 << 20

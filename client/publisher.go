@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -59,16 +60,21 @@ type Publisher struct {
 
 	mu    sync.Mutex
 	state *keyState
-	dirty bool // the state on disk has acknowledged events as unsent
+	dirty bool // the state on disk is not this one: it lacks what was signed, or has acknowledged events as unsent
 }
 
-// OpenPublisher opens a key and its state, and locks it until Close. It fails with
+// OpenPublisher opens a key and its state, and locks it until Close. The state is
+// beside the file that a symbolic link leads to. It fails with
 // types.ErrIdentity for a file that holds no key, types.ErrLocked while another
 // process uses it, and types.ErrCorrupt for a state that cannot be read.
 func OpenPublisher(keyPath string) (*Publisher, error) {
 	key, err := keyfile.Read(keyPath)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", types.ErrIdentity, keyPath, err)
+	}
+	// One state whatever links lead to the key.
+	if keyPath, err = filepath.EvalSymlinks(keyPath); err != nil {
+		return nil, fmt.Errorf("%w: %w", types.ErrIdentity, err)
 	}
 	p := &Publisher{key: key, path: keyPath + ".state"}
 	// A file of its own, as the state is replaced when it is written.
@@ -124,14 +130,23 @@ func (p *Publisher) resend(ctx context.Context, s *source) ([]*types.Event, erro
 	if t == nil || len(t.Unsent) == 0 {
 		return nil, nil
 	}
+	if p.dirty { // the call that signed them could not write the state
+		if err := p.save(); err != nil {
+			return nil, err
+		}
+	}
 	events, err := t.events(t.Unsent)
+	durable := false
 	if err == nil {
-		err = p.submit(ctx, s, t, events)
+		durable, err = p.submit(ctx, s, t, events)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("submit %d events signed earlier: %w", len(events), err)
+		err = fmt.Errorf("submit %d events signed earlier: %w", len(events), err)
 	}
-	return events, nil
+	if !durable {
+		events = nil
+	}
+	return events, err
 }
 
 // Publish signs an event for each draft, each behind the one before and behind the
@@ -160,10 +175,10 @@ func (p *Publisher) Publish(ctx context.Context, b Broker, topic types.TopicID, 
 	for len(drafts) > 0 {
 		n := chainOf(drafts)
 		events, err := p.publish(ctx, s, drafts[:n])
+		published = append(published, events...)
 		if err != nil {
 			return published, err
 		}
-		published = append(published, events...)
 		drafts = drafts[n:]
 	}
 	return published, nil
@@ -195,7 +210,8 @@ func chainOf(drafts []Draft) int {
 	return len(drafts)
 }
 
-// publish signs and submits a chain of events. Nothing is unsent.
+// publish signs and submits a chain of events, and returns them if they are
+// durable. Nothing is unsent.
 func (p *Publisher) publish(ctx context.Context, s *source, drafts []Draft) ([]*types.Event, error) {
 	t, at, err := p.agree(ctx, s)
 	if err != nil {
@@ -214,22 +230,30 @@ func (p *Publisher) publish(ctx context.Context, s *source, drafts []Draft) ([]*
 	if err := p.save(); err != nil {
 		return nil, err
 	}
-	return events, p.submit(ctx, s, t, events)
+	durable, err := p.submit(ctx, s, t, events)
+	if !durable {
+		events = nil
+	}
+	return events, err
 }
 
 // agree returns where the key stands in the topic, once the broker has its last
-// event.
+// event, or for a key that was never used there, once it knows whether that is so.
 func (p *Publisher) agree(ctx context.Context, s *source) (*topicState, *standing, error) {
-	at, err := s.heads(ctx, p.ID())
+	t := p.state.Topics[s.topic.String()]
+	var at *standing
+	var err error
+	if t == nil {
+		t = &topicState{}
+		at, err = p.settled(ctx, s)
+	} else {
+		at, err = s.heads(ctx, p.ID())
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	if !s.genesis.MayPublish(p.ID()) {
 		return nil, nil, fmt.Errorf("publish to %q: %w", s.genesis.Name, types.ErrNotWriter)
-	}
-	t := p.state.Topics[s.topic.String()]
-	if t == nil {
-		t = &topicState{}
 	}
 	if err := t.compare(at.own); err != nil {
 		return nil, nil, err
@@ -238,6 +262,22 @@ func (p *Publisher) agree(ctx context.Context, s *source) (*topicState, *standin
 		return t, at, nil
 	}
 	return t, at, p.bring(ctx, s, t, at)
+}
+
+// settled asks where the topic stands until the broker has compared it with the
+// nodes that it is connected to: before that, it does not know of all events of the
+// key that they have.
+func (p *Publisher) settled(ctx context.Context, s *source) (*standing, error) {
+	for wait := retryFirst; ; wait = min(2*wait, retryLongest) {
+		at, err := s.heads(ctx, p.ID())
+		if err != nil || !at.syncing {
+			return at, err
+		}
+		p.warn(fmt.Errorf("waiting: broker %s is still fetching the topic, and the state file knows of no event of the key there", s.broker))
+		if err := pause(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // has reports whether own, the key's latest event at a broker, is the last that was
@@ -357,31 +397,35 @@ func foreign(events []*types.Event, at *standing, t *topicState) []types.Head {
 }
 
 // submit hands unsent events to the broker until it has them, and takes note of
-// that.
-func (p *Publisher) submit(ctx context.Context, s *source, t *topicState, events []*types.Event) error {
+// that once Stored was told. durable is whether it has them.
+func (p *Publisher) submit(ctx context.Context, s *source, t *topicState, events []*types.Event) (durable bool, err error) {
 	kept, err := t.events(t.Kept)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := p.insist(ctx, s, kept, events); err != nil {
-		return err
+		return false, err
+	}
+	if p.Stored != nil {
+		if err := p.Stored(events); err != nil {
+			return true, err
+		}
 	}
 	t.acknowledge(events, s.broker.String())
 	p.dirty = true
-	if p.Stored != nil {
-		return p.Stored(events)
-	}
-	return nil
+	return true, nil
 }
 
 // insist submits events until the broker has them. Where it lacks some of kept, it
-// gets them; where it lacks others, it is given time.
+// gets them, once; where it lacks others, it is given time.
 func (p *Publisher) insist(ctx context.Context, s *source, kept, events []*types.Event) error {
+	given := false // kept, which it acknowledged
 	for wait := retryFirst; ; wait = min(2*wait, retryLongest) {
 		answer, err := s.submit(ctx, events)
 		if err != nil {
 			return err
 		}
+		own := lacked(kept, answer.missing)
 		switch {
 		case answer.refused != nil && !answer.refused.GetLater():
 			return fmt.Errorf("%w: broker %s: %w: %.200q", ErrRefused, s.broker, refusedBy(answer.refused.GetReason()), answer.refused.GetText())
@@ -389,10 +433,13 @@ func (p *Publisher) insist(ctx context.Context, s *source, kept, events []*types
 			p.warn(fmt.Errorf("waiting: broker %s takes nothing now: %.200q", s.broker, answer.refused.GetText()))
 		case len(answer.missing) == 0:
 			return nil
-		case slices.ContainsFunc(kept, func(e *types.Event) bool { return slices.Contains(answer.missing, e.CID) }):
+		case own != nil && given:
+			return s.violation(KindLost, own, "it acknowledges seq %d, and lacks it for what links to it", own.Seq)
+		case own != nil:
 			if err := p.insist(ctx, s, nil, kept); err != nil {
 				return err
 			}
+			given = true
 			continue
 		default:
 			p.warn(fmt.Errorf("waiting: broker %s has not got %s yet, and %d more", s.broker, answer.missing[0], len(answer.missing)-1))
@@ -401,6 +448,15 @@ func (p *Publisher) insist(ctx context.Context, s *source, kept, events []*types
 			return err
 		}
 	}
+}
+
+// lacked returns the first of the events that is missing, or nil.
+func lacked(events []*types.Event, missing []cid.Cid) *types.Event {
+	i := slices.IndexFunc(events, func(e *types.Event) bool { return slices.Contains(missing, e.CID) })
+	if i < 0 {
+		return nil
+	}
+	return events[i]
 }
 
 func refusedBy(reason string) error {
@@ -427,14 +483,15 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // Adopt makes what the broker has of the key in a topic the place where it goes on,
 // durably, and gives up what was signed and not acknowledged, which it returns; its
-// seqs are not used again. It is for a state file that was lost: seqs that this
+// seqs are not used again. It waits while the broker is still fetching the topic. It
+// is for a state file that was lost: seqs that this
 // broker knows nothing of may be spent, and are then spent a second time. So ask a
 // broker that has everything.
 func (p *Publisher) Adopt(ctx context.Context, b Broker, topic types.TopicID) ([]*types.Event, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := newSource(b, topic)
-	at, err := s.heads(ctx, p.ID())
+	at, err := p.settled(ctx, s)
 	if err != nil {
 		return nil, err
 	}

@@ -89,6 +89,73 @@ func TestPublisherCrashes(t *testing.T) {
 	}
 }
 
+// What Stored could not take note of is sent, and told, again.
+func TestPublisherStoredFails(t *testing.T) {
+	n, kept := openBroker(t, "t")
+	path, ctx := newKeyPath(t), testContext(t)
+	b := dialed(t, n)
+	p := openPublisher(t, path)
+	p.Stored = func([]*types.Event) error { return errCut }
+	if events, err := p.Publish(ctx, b, kept.ID(), drafts("a", "b")...); !errors.Is(err, errCut) || len(events) != 2 {
+		t.Errorf("%d events, %v", len(events), err)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p = openPublisher(t, path)
+	defer p.Close() //nolint:errcheck // the test is over
+	var told []string
+	p.Stored = func(events []*types.Event) error {
+		told = append(told, payloads(events)...)
+		return nil
+	}
+	if _, err := p.Resend(ctx, b, kept.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, told); diff != "" {
+		t.Error(diff)
+	}
+	if got := ownEvents(t, kept, p.ID()); len(got) != 2 {
+		t.Errorf("%d events at the broker", len(got))
+	}
+}
+
+// What could not be written is not sent: after a crash its seq would be used for
+// another event.
+func TestPublisherSendsNothingUnsaved(t *testing.T) {
+	n, kept := openBroker(t, "t")
+	path, ctx := newKeyPath(t), testContext(t)
+	p := openPublisher(t, path)
+	defer p.Close() //nolint:errcheck // the test is over
+	b := dialed(t, n)
+	if _, err := p.Publish(ctx, b, kept.ID(), drafts("a")...); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(path)
+	if err := os.Rename(dir, dir+".away"); err != nil { // the disk is full, say
+		t.Fatal(err)
+	}
+	publish := func() ([]*types.Event, error) { return p.Publish(ctx, b, kept.ID(), drafts("b")...) }
+	resend := func() ([]*types.Event, error) { return p.Resend(ctx, b, kept.ID()) }
+	for i, call := range []func() ([]*types.Event, error){publish, resend, publish} {
+		if events, err := call(); !errors.Is(err, os.ErrNotExist) || len(events) > 0 {
+			t.Errorf("call %d: %d events, %v", i, len(events), err)
+		}
+	}
+	if got := payloads(ownEvents(t, kept, p.ID())); len(got) != 1 {
+		t.Errorf("at the broker are %q", got)
+	}
+	if err := os.Rename(dir+".away", dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Resend(ctx, b, kept.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, payloads(ownEvents(t, kept, p.ID()))); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A crash between any two steps of many runs, with a broker that loses requests and
 // answers at random places: each line once, in order.
 func TestPublisherCrashesAgainAndAgain(t *testing.T) {
@@ -251,6 +318,13 @@ func TestPublisherState(t *testing.T) {
 	if _, err := OpenPublisher(path); !errors.Is(err, types.ErrLocked) {
 		t.Errorf("second use: %v", err)
 	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenPublisher(link); !errors.Is(err, types.ErrLocked) {
+		t.Errorf("second use by a link: %v", err)
+	}
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -363,6 +437,74 @@ func TestPublisherRefuses(t *testing.T) {
 	}
 }
 
+// A broker that has joined the topic a moment ago does not know of the key's events
+// elsewhere: without a state file nothing is signed before it does.
+func TestPublisherWaitsForTheFirstSync(t *testing.T) {
+	first, kept := openBroker(t, "t")
+	path, ctx := newKeyPath(t), testContext(t)
+	p := openPublisher(t, path)
+	if _, err := p.Publish(ctx, dialed(t, first), kept.ID(), drafts(make([]string, 2000)...)...); err != nil {
+		t.Fatal(err)
+	}
+	crash(t, p)
+	if err := os.Remove(path + ".state"); err != nil {
+		t.Fatal(err)
+	}
+	second, other := openBroker(t, "other", first.Addrs()[0])
+	if _, err := other.Wait(ctx, func(node.Status) bool { return len(second.Peers()) > 0 }); err != nil {
+		t.Fatal(err)
+	}
+	b := dialed(t, second)
+	p = openPublisher(t, path)
+	defer p.Close() //nolint:errcheck // the test is over
+	if _, err := second.Join(ctx, "t"); err != nil {
+		t.Fatal(err)
+	}
+	if events, err := p.Publish(ctx, b, kept.ID(), drafts("again")...); !errors.Is(err, ErrUnknownEvents) {
+		t.Errorf("%d events: %v", len(events), err)
+	}
+	if _, err := p.Adopt(ctx, b, kept.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if events, err := p.Publish(ctx, b, kept.ID(), drafts("again")...); err != nil || events[0].Seq != 2001 {
+		t.Errorf("%v: %v", events, err)
+	}
+}
+
+// As long as a broker says that it is fetching the topic, its silence about the key
+// means nothing: neither Publish nor Adopt goes by it.
+func TestPublisherWaitsWhileSyncing(t *testing.T) {
+	n, kept := openBroker(t, "t")
+	ctx := testContext(t)
+	b := dialed(t, n)
+	for name, call := range map[string]func(*Publisher, Broker) error{
+		"publish": func(p *Publisher, b Broker) error {
+			_, err := p.Publish(ctx, b, kept.ID(), drafts("x")...)
+			return err
+		},
+		"adopt": func(p *Publisher, b Broker) error {
+			_, err := p.Adopt(ctx, b, kept.ID())
+			return err
+		},
+	} {
+		p := openPublisher(t, newKeyPath(t))
+		asked, waits := 0, 0
+		p.Warn = func(error) { waits++ }
+		syncing := &faulty{Broker: b, answer: func(_ *pb.Request, r *pb.Response) error {
+			if a := r.GetHeads(); a != nil {
+				if asked++; asked < 3 {
+					a.Syncing, a.Own = true, nil
+				}
+			}
+			return nil
+		}}
+		if err := call(p, syncing); err != nil || asked != 3 || waits != 2 {
+			t.Errorf("%s: %d requests, %d warnings, %v", name, asked, waits, err)
+		}
+		crash(t, p)
+	}
+}
+
 // What a client submits travels on as what a node appends does.
 func TestSubmittedIsAnnounced(t *testing.T) {
 	first, kept := openBroker(t, "t")
@@ -420,6 +562,25 @@ func TestPublisherKnowsItsOwnHeight(t *testing.T) {
 	}
 }
 
+// A head so high that nothing fits above it is the broker's lie, not a mistake of the
+// publisher's.
+func TestPublisherHighestHead(t *testing.T) {
+	n, kept := openBroker(t, "t")
+	p := openPublisher(t, newKeyPath(t))
+	defer p.Close() //nolint:errcheck // the test is over
+	id := types.SumCID([]byte("head"))
+	b := &faulty{Broker: dialed(t, n), answer: func(_ *pb.Request, r *pb.Response) error {
+		if a := r.GetHeads(); a != nil {
+			a.Heads = []*pb.Head{{Cid: id.Bytes(), Height: 1<<63 - 1}}
+		}
+		return nil
+	}}
+	var v *Violation
+	if _, err := p.Publish(testContext(t), b, kept.ID(), drafts("a")...); !errors.As(err, &v) || v.Kind != KindHeads || v.Link != id.String() {
+		t.Error(err)
+	}
+}
+
 // What was submitted cannot be missing.
 func TestMissingOfWhatWasSubmitted(t *testing.T) {
 	n, kept := openBroker(t, "t")
@@ -434,6 +595,35 @@ func TestMissingOfWhatWasSubmitted(t *testing.T) {
 	var v *Violation
 	if _, err := p.Publish(testContext(t), b, kept.ID(), drafts("a", "b")...); !errors.As(err, &v) || v.Kind != KindAnswer {
 		t.Error(err)
+	}
+}
+
+// A broker that acknowledges an event and lacks it again and again does not keep a
+// client for ever.
+func TestMissingOfWhatWasAcknowledged(t *testing.T) {
+	n, kept := openBroker(t, "t")
+	p := openPublisher(t, newKeyPath(t))
+	defer p.Close() //nolint:errcheck // the test is over
+	good := dialed(t, n)
+	first, err := p.Publish(testContext(t), good, kept.ID(), drafts("a")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	submits := 0
+	b := &faulty{Broker: good, answer: func(m *pb.Request, r *pb.Response) error {
+		if a := r.GetSubmit(); a != nil {
+			if submits++; string(a.GetStored()[0]) != first[0].CID.KeyString() {
+				a.Stored, a.Missing = nil, [][]byte{first[0].CID.Bytes()}
+			}
+		}
+		return nil
+	}}
+	var v *Violation
+	if _, err := p.Publish(testContext(t), b, kept.ID(), drafts("b")...); !errors.As(err, &v) || v.Kind != KindLost || v.CID != first[0].CID.String() {
+		t.Error(err)
+	}
+	if submits != 3 { // the new event, the one that is missing, the new event
+		t.Errorf("%d submits", submits)
 	}
 }
 

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,26 +26,32 @@ const (
 	seenHead  = len(seenMagic) + 32
 	// seenRecord is 32 bytes of the CID's digest, 32 of the publisher, 8 each of
 	// seq, height and the cursor's number, 8 of the cursor's hash, and 4 of CRC-32C
-	// of these; numbers big endian.
+	// of these; numbers big endian. All but digest and CRC is zero in the record of an
+	// event that was not seen before the one that links to it, which it is behind.
 	seenRecord = 32 + 32 + 8 + 8 + 8 + 8 + 4
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Seen is the set of events that a subscription has delivered, on disk: 100 bytes
-// an event there, and an index of 21 to 43 bytes an event in memory, which is made
-// anew when the file is opened. It is written without fsync: what a crash takes
+// an event there, and as many for each link to one that was not seen, and for each
+// of these an index of 21 to 43 bytes in memory, which is made anew when the file is
+// opened. It is written without fsync: what a crash takes
 // off its end is delivered again. It is for one subscription at a time.
 type Seen struct {
-	file  *os.File
-	temp  bool
-	tail  []byte // records that are not written yet
-	count uint64 // of records
-	last  types.Cursor
-	event cid.Cid // the last one
+	file   *os.File
+	temp   bool
+	tail   []byte // records that are not written yet
+	count  uint64 // of records
+	events uint64
+	last   types.Cursor
+	event  cid.Cid // the last one
+	// began is where the last subscription began, nil before the first; it is not in
+	// the file.
+	began *types.Cursor
 
-	// slots is an open-addressed table of two keys a record, the CID and the
-	// publisher with the seq: 32 bits of hash, then 32 of record + 1. It is at most
+	// slots is an open-addressed table of two keys an event, the CID and the
+	// publisher with the seq, and of the CID of each link that was not seen: 32 bits of hash, then 32 of record + 1. It is at most
 	// three quarters full. The seed is random, so that nobody can choose events
 	// that share a slot.
 	slots []uint64
@@ -87,10 +94,10 @@ func (s *Seen) load(about types.Hash) error {
 	head := make([]byte, seenHead)
 	want := append([]byte(seenMagic), about[:]...)
 	switch n, err := io.ReadFull(r, head); {
-	case errors.Is(err, io.EOF) && n == 0:
-		_, err := s.file.WriteAt(want, 0)
+	case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 		return err
-	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
+	case n < len(want) && bytes.HasPrefix(want, head[:n]): // new, or a crash cut it
+		_, err := s.file.WriteAt(want, 0)
 		return err
 	case string(head[:n]) != string(want):
 		return fmt.Errorf("%w: %s is of another subscription", types.ErrInvalidArgument, s.file.Name())
@@ -116,10 +123,21 @@ func whole(record []byte) bool {
 func (s *Seen) offset(record uint64) int64 { return int64(seenHead) + int64(record)*seenRecord }
 
 // Events is the number of events in the set.
-func (s *Seen) Events() uint64 { return s.count }
+func (s *Seen) Events() uint64 { return s.events }
 
 // Cursor is the position behind the last event; zero: there is none.
 func (s *Seen) Cursor() types.Cursor { return s.last }
+
+// begin returns where a subscription goes on; not ok: nothing says so.
+func (s *Seen) begin() (at types.Cursor, ok bool) {
+	switch {
+	case s.events > 0:
+		return s.last, true
+	case s.began != nil:
+		return *s.began, true
+	}
+	return types.Cursor{}, false
+}
 
 // Close writes what is left and gives the file free.
 func (s *Seen) Close() error {
@@ -139,33 +157,51 @@ func (s *Seen) Flush() error {
 	return nil
 }
 
-// add takes up an event that was delivered.
-func (s *Seen) add(e *types.Event, at types.Cursor) error {
-	if s.count == math.MaxUint32-1 {
+// Take takes up an event that was delivered, so that it does not come again, unless
+// it is the last one already. Subscribe does it for each that its loop goes on behind.
+func (s *Seen) Take(d Delivery) error {
+	if d.CID == s.event {
+		return nil
+	}
+	if s.count >= math.MaxUint32-1-types.MaxLinks {
 		return fmt.Errorf("%w: the set of seen events is full", types.ErrInvalidArgument)
 	}
-	digest := types.Digest(e.CID)
+	s.append(types.Digest(d.CID), d.Publisher, d.Seq, d.Height, d.Cursor)
+	for _, l := range d.Unverified { // links to what was not seen
+		if told, err := s.linked(l); err != nil {
+			return err
+		} else if !told {
+			s.append(types.Digest(l), types.Publisher{}, 0, 0, types.Cursor{})
+		}
+	}
+	return nil
+}
+
+func (s *Seen) append(digest types.Hash, p types.Publisher, seq, height uint64, at types.Cursor) {
 	from := len(s.tail)
-	b := append(append(s.tail, digest[:]...), e.Publisher[:]...)
-	for _, n := range []uint64{e.Seq, e.Height, at.Number} {
+	b := append(append(s.tail, digest[:]...), p[:]...)
+	for _, n := range []uint64{seq, height, at.Number} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
 	b = append(b, at.Hash[:]...)
 	s.tail = binary.BigEndian.AppendUint32(b, crc32.Checksum(b[from:], castagnoli))
 	s.note(s.tail[from:])
-	return nil
 }
 
 // note takes up a record, which is the next one.
 func (s *Seen) note(record []byte) {
 	s.count++
-	s.event = types.CIDOf(types.Hash(record[:32]))
-	s.last = types.Cursor{Number: binary.BigEndian.Uint64(record[80:]), Hash: [8]byte(record[88:])}
 	if 4*(s.used+2) > 3*len(s.slots) {
 		s.grow()
 	}
 	s.put(s.hash(record[:32]), uint32(s.count))
+	if recordHeight(record) == 0 { // of a link
+		return
+	}
 	s.put(s.hash(record[32:72]), uint32(s.count))
+	s.events++
+	s.event = types.CIDOf(types.Hash(record[:32]))
+	s.last = types.Cursor{Number: binary.BigEndian.Uint64(record[80:]), Hash: [8]byte(record[88:])}
 }
 
 func (s *Seen) hash(key []byte) uint32 { return uint32(maphash.Bytes(s.seed, key)) }
@@ -226,8 +262,17 @@ func (s *Seen) height(id cid.Cid) (uint64, error) {
 	if record == nil {
 		return 0, err
 	}
-	return binary.BigEndian.Uint64(record[72:]), nil
+	return recordHeight(record), nil
 }
+
+// linked reports whether an event of the set links to one that was not seen before.
+func (s *Seen) linked(id cid.Cid) (bool, error) {
+	digest := types.Digest(id)
+	record, err := s.find(0, digest[:])
+	return record != nil && recordHeight(record) == 0, err
+}
+
+func recordHeight(record []byte) uint64 { return binary.BigEndian.Uint64(record[72:]) }
 
 // bySeq returns an event of the publisher with the seq; undefined: there is none.
 func (s *Seen) bySeq(p types.Publisher, seq uint64) (cid.Cid, error) {

@@ -66,7 +66,7 @@ func TestSeen(t *testing.T) {
 	n := uint64(0)
 	for range 60 {
 		for range rng.IntN(200) {
-			if err := s.add(seenEvent(n), types.Cursor{Number: n + 1, Hash: [8]byte{1}}); err != nil {
+			if err := s.Take(Delivery{Event: seenEvent(n), Cursor: types.Cursor{Number: n + 1, Hash: [8]byte{1}}}); err != nil {
 				t.Fatal(err)
 			}
 			n++
@@ -125,6 +125,44 @@ func TestSeen(t *testing.T) {
 	}
 }
 
+// Links to what was not seen are kept, once, and are no events.
+func TestSeenLinks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "seen")
+	s := openSeen(t, path)
+	unknown := []cid.Cid{types.SumCID([]byte("a")), types.SumCID([]byte("b"))}
+	for i := range uint64(3) {
+		if err := s.Take(Delivery{Event: seenEvent(i), Cursor: types.Cursor{Number: i + 1}, Unverified: unknown[:min(i, 2)]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		demandSeen(t, s, 3, 5)
+		for _, id := range unknown {
+			if linked, err := s.linked(id); err != nil || !linked {
+				t.Errorf("%s: linked %t, %v", id, linked, err)
+			}
+			if height, err := s.height(id); err != nil || height != 0 {
+				t.Errorf("%s: height %d, %v", id, height, err)
+			}
+		}
+		for _, id := range []cid.Cid{seenEvent(0).CID, seenEvent(9).CID} {
+			if linked, err := s.linked(id); err != nil || linked {
+				t.Errorf("%s: linked %t, %v", id, linked, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Size() != s.offset(5) {
+			t.Errorf("%d bytes: %v", info.Size(), err)
+		}
+		s = openSeen(t, path)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A set is of one subscription; where that begins counts only as the start or not.
 func TestSeenSubscription(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "seen")
@@ -149,6 +187,19 @@ func TestSeenSubscription(t *testing.T) {
 	if a.digest() != b.digest() {
 		t.Error("it matters where an incomplete subscription begins")
 	}
+	for size := range seenHead { // a crash in the first write
+		if err := os.Truncate(path, int64(size)); err != nil {
+			t.Fatal(err)
+		}
+		s := openSeen(t, path)
+		demandSeen(t, s, 0, 1)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Size() != int64(seenHead) {
+			t.Errorf("cut to %d bytes, the head has %d: %v", size, info.Size(), err)
+		}
+	}
 	if err := os.WriteFile(path, []byte("something else"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +213,7 @@ func TestSeenTemporary(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	s := openSeen(t, "")
-	if err := s.add(seenEvent(0), types.Cursor{Number: 1}); err != nil {
+	if err := s.Take(Delivery{Event: seenEvent(0), Cursor: types.Cursor{Number: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Flush(); err != nil {
@@ -191,7 +242,7 @@ func BenchmarkSeen(b *testing.B) {
 				b.Fatal(height, err)
 			}
 		}
-		if err := s.add(e, types.Cursor{Number: uint64(i) + 1}); err != nil {
+		if err := s.Take(Delivery{Event: e, Cursor: types.Cursor{Number: uint64(i) + 1}}); err != nil {
 			b.Fatal(err)
 		}
 		if i%256 == 255 {

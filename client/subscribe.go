@@ -59,9 +59,9 @@ func (s *Subscription) matches(e *types.Event) bool {
 		(len(s.Tags) == 0 || slices.ContainsFunc(e.Tags, func(t string) bool { return slices.Contains(s.Tags, t) }))
 }
 
-func (s *Subscription) request(after types.Cursor) *pb.Request {
-	m := &pb.SubscribeRequest{Topic: s.Topic.Bytes(), After: wire.Position(after), Tags: s.Tags}
-	m.Now = s.Now && after == (types.Cursor{})
+// request asks for what is behind a place, or with now behind the log's end.
+func (s *Subscription) request(after types.Cursor, now bool) *pb.Request {
+	m := &pb.SubscribeRequest{Topic: s.Topic.Bytes(), After: wire.Position(after), Now: now, Tags: s.Tags}
 	for _, p := range s.Publishers {
 		m.Publishers = append(m.Publishers, p[:])
 	}
@@ -87,8 +87,11 @@ type Delivery struct {
 }
 
 // Subscribe yields the events of a subscription in the broker's order, each once
-// verified, and takes it up in seen when the loop's body has returned. It goes on
-// behind the last event in seen, if there is one. It does not end but with an
+// verified, and takes it up in seen when the loop asks for the next. The one at which
+// the loop is left, on an error of its own or with a break, comes again unless the
+// loop takes it up itself, with seen.Take. It goes on
+// behind the last event in seen, if there is one, or else where the subscription
+// began that seen was last used for. It does not end but with an
 // error: a *Violation, ErrUnreachable, ErrBusy, types.ErrNotFound,
 // ErrInvalidCursor, ErrUnsupported, or that of ctx. After one that is no verdict,
 // call it again with the same seen.
@@ -96,9 +99,9 @@ func Subscribe(ctx context.Context, b Broker, s Subscription, seen *Seen) iter.S
 	return func(yield func(Delivery, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		c := &checker{source: newSource(b, s.Topic), sub: s, seen: seen, at: seen.Cursor()}
-		if c.at == (types.Cursor{}) {
-			c.at = s.After
+		c := &checker{source: newSource(b, s.Topic), sub: s, seen: seen, at: s.After, now: s.Now}
+		if begin, ok := seen.begin(); ok {
+			c.at, c.now = begin, false
 		}
 		err := c.run(ctx, func(d Delivery) bool { return yield(d, nil) })
 		if err != nil {
@@ -113,11 +116,12 @@ type checker struct {
 	sub  Subscription
 	seen *Seen
 	at   types.Cursor // behind the last entry
+	now  bool         // begin at the end of the log, in place of at
 }
 
 // run checks frame after frame; nil: yield has had enough.
 func (c *checker) run(ctx context.Context, yield func(Delivery) bool) error {
-	for r, err := range ask(ctx, c.broker, c.sub.request(c.at)) {
+	for r, err := range ask(ctx, c.broker, c.sub.request(c.at, c.now)) {
 		if err != nil {
 			return err
 		}
@@ -139,12 +143,11 @@ func (c *checker) run(ctx context.Context, yield func(Delivery) bool) error {
 				continue
 			}
 			d.Lag = max(r.GetEntries().GetEnd(), d.Cursor.Number) - d.Cursor.Number
-			more := yield(d)
-			if err := c.seen.add(d.Event, d.Cursor); err != nil {
-				return err
-			}
-			if !more {
+			if !yield(d) {
 				return c.seen.Flush()
+			}
+			if err := c.seen.Take(d); err != nil {
+				return err
 			}
 		}
 		if err := c.seen.Flush(); err != nil {
@@ -162,10 +165,11 @@ func (c *checker) open(m *pb.Opened) error {
 	if err != nil {
 		return c.answered("%v", err)
 	}
-	if now := c.sub.Now && c.at == (types.Cursor{}); !now && begin != c.at {
+	if !c.now && begin != c.at {
 		return c.violation(KindPosition, nil, "asked to begin behind %d, it begins behind %d", c.at.Number, begin.Number)
 	}
 	c.at = begin
+	c.seen.began = &begin
 	return c.learn(m.GetGenesis())
 }
 
@@ -216,6 +220,13 @@ func (c *checker) place(d *Delivery) error {
 	}
 	if before > 0 {
 		return c.violation(KindRepeated, d.Event, "the event came before")
+	}
+	late, err := c.seen.linked(d.CID)
+	if err != nil {
+		return err
+	}
+	if late {
+		return c.violation(KindOrder, d.Event, "the event comes behind one that links to it")
 	}
 	var parents uint64
 	for _, l := range d.Links {

@@ -29,6 +29,9 @@ func take(t testing.TB, b Broker, s Subscription, seen *Seen, n int) []Delivery 
 			t.Fatal(err)
 		}
 		if list = append(list, d); len(list) == n {
+			if err := seen.Take(d); err != nil {
+				t.Fatal(err)
+			}
 			break
 		}
 	}
@@ -180,6 +183,120 @@ func TestSubscribeFilter(t *testing.T) {
 	}
 }
 
+// The event at which a loop is left comes again, unless the loop took it up.
+func TestSubscribeLeft(t *testing.T) {
+	n, topic := openBroker(t, "t")
+	appendMany(t, topic, 3)
+	s := Subscription{Topic: topic.ID()}
+	seen, err := OpenSeen("", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seen.Close() //nolint:errcheck // it is temporary
+	var got []uint64
+	for _, takes := range []bool{false, true, false} {
+		for d, err := range Subscribe(testContext(t), dialed(t, n), s, seen) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = append(got, d.Cursor.Number); takes {
+				for range 2 { // the second time to no effect
+					if err := seen.Take(d); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if d.Cursor.Number > 1 || !takes {
+				break
+			}
+		}
+	}
+	if diff := cmp.Diff([]uint64{1, 1, 2, 3}, got); diff != "" {
+		t.Error(diff)
+	}
+	if seen.Events() != 2 {
+		t.Errorf("%d events were taken up", seen.Events())
+	}
+}
+
+// An event that comes behind one that links to it is out of order in a subscription
+// of any kind.
+func TestSubscribeOrderOfParts(t *testing.T) {
+	n, topic := openBroker(t, "t")
+	appendMany(t, topic, 1, "x")
+	first, err := topic.End()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		appendMany(t, topic, 1, "x")
+	}
+	good := dialed(t, n)
+	liar := &faulty{Broker: good, answer: func(_ *pb.Request, r *pb.Response) error {
+		if list := r.GetEntries().GetEntries(); len(list) >= 3 {
+			a, b := list[len(list)-3], list[len(list)-2]
+			a.Body, a.Witness, b.Body, b.Witness = b.GetBody(), b.GetWitness(), a.GetBody(), a.GetWitness()
+		}
+		return nil
+	}}
+	for name, s := range map[string]Subscription{
+		"from a cursor": {After: first},
+		"filtered":      {Tags: []string{"x"}},
+	} {
+		s.Topic = topic.ID()
+		seen, err := OpenSeen("", s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v *Violation
+		for d, err := range Subscribe(testContext(t), liar, s, seen) {
+			if err == nil && d.Cursor.Number < 3 {
+				continue
+			}
+			if !errors.As(err, &v) || v.Kind != KindOrder || v.Number != 3 {
+				t.Errorf("%s: %+v, %v", name, d, err)
+			}
+			break
+		}
+		if err := seen.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A subscription from now that is cut before its first event goes on where it
+// began: what came meanwhile is not lost, in an empty log either.
+func TestSubscribeFromNowResumes(t *testing.T) {
+	for _, before := range []int{0, 3} {
+		n, topic := openBroker(t, "t")
+		appendMany(t, topic, before)
+		s := Subscription{Topic: topic.ID(), Now: true}
+		seen, err := OpenSeen("", s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer seen.Close() //nolint:errcheck // it is temporary
+		b := dialed(t, n)
+		cut := &faulty{Broker: b, answer: func(_ *pb.Request, r *pb.Response) error {
+			if r.GetOpened() == nil {
+				return errCut
+			}
+			appendMany(t, topic, 1)
+			return nil
+		}}
+		for d, err := range Subscribe(testContext(t), cut, s, seen) {
+			if !errors.Is(err, errCut) {
+				t.Fatal(d, err)
+			}
+		}
+		appendMany(t, topic, 1)
+		list := take(t, b, s, seen, 2)
+		if list[0].Cursor.Number != uint64(before)+1 || list[1].Cursor.Number != uint64(before)+2 {
+			t.Errorf("behind %d: %d and %d", before, list[0].Cursor.Number, list[1].Cursor.Number)
+		}
+	}
+}
+
 // Two events of one seq, and a seq that was left out, are the publisher's doing:
 // they are delivered, and pointed out.
 func TestSubscribeForks(t *testing.T) {
@@ -317,7 +434,7 @@ func TestBrokerLimits(t *testing.T) {
 	ended := make(chan error)
 	for range 8 {
 		go func() {
-			for r, err := range ask(ctx, b, s.request(types.Cursor{})) {
+			for r, err := range ask(ctx, b, s.request(types.Cursor{}, false)) {
 				if err != nil {
 					ended <- err
 					return
@@ -494,7 +611,7 @@ func TestHeightAboveKnownLinks(t *testing.T) {
 	}
 	defer seen.Close()    //nolint:errcheck // it is temporary
 	known := seenEvent(4) // of height 5
-	if err := seen.add(known, types.Cursor{Number: 1}); err != nil {
+	if err := seen.Take(Delivery{Event: known, Cursor: types.Cursor{Number: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	c := &checker{source: newSource(&Remote{}, s.Topic), sub: s, seen: seen}

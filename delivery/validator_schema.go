@@ -12,6 +12,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+
+	"github.com/cairn-p2p/cairn/types"
 )
 
 // What a payload may be to be held to a schema. It comes from strangers, and the
@@ -25,6 +27,9 @@ const (
 	// maxNumber bounds the length and the exponent of a number. The library computes
 	// exactly: 1e-1000000 takes it a tenth of a second, and beyond that it panics.
 	maxNumber = 400
+	// maxExponents bounds the sum of the exponents of a payload's numbers, so that
+	// exponents make it no more work than digits can.
+	maxExponents = types.MaxPayload
 )
 
 // Schema is a JSON Schema that payloads are held to. Its dialect is 2020-12
@@ -65,6 +70,7 @@ func ParseSchema(text []byte) (*Schema, error) {
 	if err != nil {
 		return nil, plainSchemaError(err)
 	}
+	replaceEnums(compiled)
 	return &Schema{compiled}, nil
 }
 
@@ -87,7 +93,8 @@ func plainSchemaError(err error) error {
 // thing that is wrong with it, by the place in the payload: the same text for the
 // same payload, which may quote the payload at length. It must be one JSON value in
 // UTF-8 that names no key of an object twice, with at most 64 levels, 32,768
-// values and keys, and numbers of at most 400 characters and exponents within ±400.
+// values and keys, and numbers of at most 400 characters and exponents within ±400
+// that sum up to at most 524,288.
 func (s *Schema) Check(payload []byte) error {
 	v, err := parseJSON(payload)
 	if err != nil {
@@ -177,6 +184,8 @@ type parser struct {
 	decoder *json.Decoder
 	depth   int
 	values  int
+	// exponents is the sum of those of the numbers, without their signs.
+	exponents int
 }
 
 // count counts a value or a key.
@@ -206,7 +215,7 @@ func (p *parser) value() (any, error) {
 		}
 		return p.array()
 	case json.Number:
-		return t, checkNumber(t.String())
+		return t, p.number(t.String())
 	}
 	return t, nil
 }
@@ -246,15 +255,21 @@ func (p *parser) array() (any, error) {
 	return arr, err
 }
 
-// checkNumber holds the text of a JSON number to what can be computed with.
-func checkNumber(text string) error {
+// number holds the text of a JSON number to what can be computed with.
+func (p *parser) number(text string) error {
 	if len(text) > maxNumber {
 		return errNumber
 	}
-	if i := strings.IndexAny(text, "eE"); i >= 0 {
-		if n, err := strconv.Atoi(text[i+1:]); err != nil || n < -maxNumber || n > maxNumber {
-			return errNumber
-		}
+	i := strings.IndexAny(text, "eE")
+	if i < 0 {
+		return nil
+	}
+	n, err := strconv.Atoi(text[i+1:])
+	if err != nil || n < -maxNumber || n > maxNumber {
+		return errNumber
+	}
+	if p.exponents += max(n, -n); p.exponents > maxExponents {
+		return fmt.Errorf("the exponents of its numbers sum up to more than %d", maxExponents)
 	}
 	return nil
 }

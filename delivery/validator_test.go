@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/cairn-p2p/cairn/tomlfile"
 	"github.com/cairn-p2p/cairn/types"
@@ -106,7 +109,7 @@ func TestReasons(t *testing.T) {
 
 // What would cost a node time or memory is refused before the schema is looked at.
 func TestHostilePayloads(t *testing.T) {
-	s, err := ParseSchema([]byte(`{"items": {"multipleOf": 0.1, "items": true}, "maximum": 3}`))
+	s, err := ParseSchema([]byte(`{"items": {"maxLength": 1, "items": true}, "maximum": 3}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +123,9 @@ func TestHostilePayloads(t *testing.T) {
 		nested(maxDepth):         "",
 		nested(maxDepth + 1):     "it is nested more than 64 levels deep",
 		nested(20_000):           "it is no JSON", // by what the standard library allows
+		"[" + strings.Repeat("1e-16,", maxValues-2) + "1e-16]":               "",
+		"[" + strings.Repeat("1e17,", maxValues-2) + "1e17]":                 "the exponents of its numbers sum up to more than 524288",
+		"[" + strings.Repeat("1e-400,", types.MaxPayload/400) + "1e-400]":    "the exponents of its numbers sum up to more than 524288",
 		"[" + strings.Repeat("1,", maxValues-2) + "1]":                       "",
 		"[" + strings.Repeat("1,", maxValues-1) + "1]":                       "it has more than 32768 values",
 		`{"a": [` + strings.Repeat(`{"b":1},`, maxValues/3) + `{"b":1}]}`:    "it has more than 32768 values",
@@ -129,6 +135,123 @@ func TestHostilePayloads(t *testing.T) {
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40s…: %v, want %q", payload, err, want)
 		}
+	}
+}
+
+// A list of values takes what the library takes, wherever in a schema it is.
+func TestEnums(t *testing.T) {
+	values := []string{
+		`null`, `true`, `false`, `0`, `-0.0`, `1`, `1.0`, `10e-1`, `-1`, `100`, `1e2`, `0.10E3`, `1e+2`, `1.5`, `15e-1`, `0.0015`, `1e-400`, `1e400`,
+		`""`, `"1"`, `"a"`, `"\u0061"`, `"null"`, `[]`, `[1]`, `[1.0]`, `[[1]]`, `[1,2]`, `[2,1]`, `["a","b"]`, `["ab"]`, `["a,b"]`,
+		`{}`, `{"a":1}`, `{"a":1e0}`, `{"a":2}`, `{"b":1}`, `{"a":1,"b":2}`, `{"b":2,"a":1}`, `{"a":{"b":2}}`,
+	}
+	library := func(text string) *Schema {
+		doc, err := parseJSON([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := jsonschema.NewCompiler()
+		if err := c.AddResource(schemaURL, doc); err != nil {
+			t.Fatal(err)
+		}
+		return &Schema{c.MustCompile(schemaURL)}
+	}
+	for _, want := range values {
+		text := `{"enum": ["other", ` + want + `]}`
+		s, err := ParseSchema([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, got := range values {
+			ours, theirs := s.Check([]byte(got)), library(text).Check([]byte(got))
+			if (ours == nil) != (theirs == nil) || ours != nil && ours.Error() != theirs.Error() {
+				t.Errorf("%s in [%s]: %v, the library %v", got, want, ours, theirs)
+			}
+		}
+	}
+}
+
+// An enum costs no more with the number of its values, wherever it is: the
+// library's own compares each, and allocates for it.
+func TestEnumsCostOneLookUp(t *testing.T) {
+	var list []string
+	for i := range 1000 {
+		list = append(list, fmt.Sprint(i))
+	}
+	enum := `{"enum": [` + strings.Join(list, ",") + `]}`
+	for _, keywords := range []string{
+		`"items": E`, `"prefixItems": [true, E], "items": {"$ref": "#/prefixItems/1"}`, `"contains": E, "minContains": 0`, `"unevaluatedItems": E`,
+		`"items": {"allOf": [E]}`, `"items": {"anyOf": [E]}`, `"items": {"oneOf": [E]}`, `"items": {"not": E}`,
+		`"items": {"if": E, "then": E, "else": E}`, `"items": {"$ref": "#/$defs/e"}, "$defs": {"e": E}`,
+		`"items": {"$dynamicRef": "#e"}, "$defs": {"e": {"$dynamicAnchor": "e", "allOf": [E]}}`,
+		`"$schema": "http://json-schema.org/draft-07/schema#", "items": [true], "additionalItems": E`,
+		`"$schema": "http://json-schema.org/draft-07/schema#", "items": [E, E, E, E]`,
+	} {
+		s, err := ParseSchema([]byte("{" + strings.ReplaceAll(keywords, "E", enum) + "}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		payload := []byte("[" + strings.Repeat("-7,", 99) + "-7]")
+		if n := testing.AllocsPerRun(1, func() { s.Check(payload) }); n > 100*100 { //nolint:errcheck // whatever it says
+			t.Errorf("%s: %.0f allocations for 100 numbers", keywords, n)
+		}
+	}
+}
+
+// BenchmarkFullPayload holds the most work that a payload can be to some schemas.
+func BenchmarkFullPayload(b *testing.B) {
+	var list []string
+	for i := range 256 {
+		list = append(list, fmt.Sprint(i))
+	}
+	full := func(number string) string {
+		n := min(maxValues-1, types.MaxPayload/(len(number)+1))
+		return "[" + strings.Repeat(number+",", n-1) + number + "]"
+	}
+	for name, keyword := range map[string]string{"enum": `"enum":[` + strings.Join(list, ",") + `]`, "multipleOf": `"multipleOf":0.3`, "minimum": `"minimum":0`} {
+		s, err := ParseSchema([]byte(`{"items": {` + keyword + `}}`))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, number := range []string{"-7", "-7e-15", "-0." + strings.Repeat("7", maxNumber-3)} {
+			payload := []byte(full(number))
+			b.Run(fmt.Sprintf("%s/%.8s", name, number), func(b *testing.B) {
+				for b.Loop() {
+					if s.Check(payload) == nil {
+						b.Fatal("it is valid")
+					}
+				}
+			})
+		}
+	}
+}
+
+// Between two large payloads that a validator looks at, a call may end, and others
+// get at the consumer.
+func TestLargePayloadsAreLookedAtOneByOne(t *testing.T) {
+	b := newBench(t)
+	var events []*types.Event
+	for i := range 5 {
+		e, err := types.NewEvent(types.Body{
+			Topic: b.topic.ID(), Publisher: types.Publisher{1}, Seq: uint64(i) + 1, Height: 1, Payload: make([]byte, 4<<10),
+		})
+		must(t, err)
+		events = append(events, e)
+	}
+	must(t, b.integrate(events...))
+	ctx, cancel := context.WithCancel(t.Context())
+	looked := 0
+	b.validator = rule(func(*types.Event) string {
+		looked++
+		cancel()
+		return "unwelcome"
+	})
+	c := b.create(t, Settings{})
+	if _, err := c.Next(ctx, 1, 0); !errors.Is(err, context.Canceled) || looked != 1 {
+		t.Errorf("%d events were looked at: %v", looked, err)
+	}
+	if ds, err := c.Next(t.Context(), 1, 0); err != nil || len(ds) > 0 || looked != len(events) {
+		t.Errorf("%d events were looked at: %v, %v", looked, ds, err)
 	}
 }
 

@@ -26,18 +26,16 @@ const (
 	brokerStreams        = 256
 	brokerStreamsPerPeer = 8
 	// brokerRate bounds the bytes moved for one peer, a second and at once, in
-	// and out.
+	// and out, and those that its filters pass over.
 	brokerRate = 64 << 20
 	// brokerRequest is what a request counts, brokerEvent what each event
 	// submitted and each CID asked for counts, beside their bytes: the first costs a
-	// signature check.
+	// signature check. What is refused for good counts brokerRate more, a second.
 	brokerRequest = 2 << 10
 	brokerEvent   = 2 << 10
 	// brokerPeers bounds the peers whose use of it is remembered: connecting anew
 	// does not refill it.
 	brokerPeers = 1024
-	// brokerTag protects the connection of a peer that is served.
-	brokerTag = "cairn/deliver"
 )
 
 // broker serves light clients over libp2p.
@@ -88,7 +86,9 @@ var errBusy = &answerError{pb.Error_CODE_BUSY, "too many streams; try again late
 
 // enter counts a stream of the peer, which kick ends. When all are taken, a peer
 // that has none gets the place of the newest of those of the peer with most, so
-// that one peer cannot keep the others out.
+// that one peer cannot keep the others out. Its connection is kept no longer than
+// any other: strangers who subscribe and stay must not shut out replicas, and a
+// client that is cut off goes on where it was.
 func (b *broker) enter(p peer.ID, kick context.CancelFunc) (*served, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -113,7 +113,6 @@ func (b *broker) enter(p peer.ID, kick context.CancelFunc) (*served, error) {
 	s := &served{peer: p, kick: kick}
 	b.streams[p] = append(b.streams[p], s)
 	b.total++
-	b.n.host.ConnManager().Protect(p, brokerTag)
 	return s, nil
 }
 
@@ -133,7 +132,6 @@ func (b *broker) drop(s *served) {
 	b.streams[s.peer] = slices.Delete(b.streams[s.peer], i, i+1)
 	if len(b.streams[s.peer]) == 0 {
 		delete(b.streams, s.peer)
-		b.n.host.ConnManager().Unprotect(s.peer, brokerTag)
 	}
 }
 
@@ -223,7 +221,7 @@ func (c *clientStream) serve(ctx context.Context, cancel context.CancelFunc) err
 	if m.GetNetwork() != c.n.cfg.Network {
 		return (&answerer{n: c.n, send: send}).end(ctx, &answerError{pb.Error_CODE_UNSUPPORTED, "this node is of another network"})
 	}
-	return c.n.Deliver(ctx, m, send)
+	return c.n.deliver(ctx, m, send, func(ctx context.Context, n int) error { return c.limiter.WaitN(ctx, min(brokerRate, n)) })
 }
 
 // send returns what writes frames to the client. It blocks while the peer is over

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -199,7 +200,7 @@ func (c *Config) check() error {
 		return fmt.Errorf("role %q is none of %s, %s and %s", c.Role, RoleRelay, RoleReplica, RoleBroker)
 	}
 	if c.Role == RoleRelay && (c.Replicate != Joined || c.Archive) {
-		return fmt.Errorf("role %s keeps no topic, and Replicate = All and Archive do", RoleRelay)
+		return errors.New("a relay keeps no topic, so that it can neither replicate all topics nor be an archive")
 	}
 	if c.Replicate != Joined && c.Replicate != All {
 		return fmt.Errorf("replicate %d is neither Joined nor All", c.Replicate)

@@ -18,9 +18,11 @@ import (
 const (
 	// deliverPage is the size in bytes at which a frame of entries is closed.
 	deliverPage = 256 << 10
-	// deliverSkip is the number of entries that a filter passes over after which
-	// the subscriber is told how far it has come.
-	deliverSkip = 16 << 10
+	// deliverSkip is what a filter passes over, in bytes with deliverLook for each
+	// entry that is decoded, before it is charged and the subscriber is told how far it
+	// has come.
+	deliverSkip = 4 << 20
+	deliverLook = 512
 )
 
 // Deliver answers a request of a light client, of /cairn/deliver/1, with the
@@ -29,7 +31,13 @@ const (
 // returns. What goes wrong otherwise is a frame of the answer. Only topics that
 // are joined here are served. It may be called concurrently.
 func (n *Node) Deliver(ctx context.Context, m *pb.Request, send func(*pb.Response) error) error {
-	a := &answerer{n: n, send: send}
+	return n.deliver(ctx, m, send, func(context.Context, int) error { return nil })
+}
+
+// deliver is Deliver for one who charges for work that no frame shows, in bytes; its
+// charge may block.
+func (n *Node) deliver(ctx context.Context, m *pb.Request, send func(*pb.Response) error, charge func(context.Context, int) error) error {
+	a := &answerer{n: n, send: send, charge: charge}
 	var err error
 	switch r := m.GetRequest().(type) {
 	case *pb.Request_Subscribe:
@@ -48,9 +56,10 @@ func (n *Node) Deliver(ctx context.Context, m *pb.Request, send func(*pb.Respons
 
 // answerer answers one request.
 type answerer struct {
-	n    *Node
-	send func(*pb.Response) error
-	lost error // send failed
+	n      *Node
+	send   func(*pb.Response) error
+	charge func(context.Context, int) error
+	lost   error // send failed
 }
 
 // answerError ends an answer with a frame that says why.
@@ -166,19 +175,14 @@ func (a *answerer) follow(ctx context.Context, t *Topic, after types.Cursor, f f
 	p := &entryPage{answerer: a, topic: t, filter: f, at: after}
 	for {
 		committed := t.replica.Committed() // before reading: no commit is missed
-		for entry, err := range t.replica.Log(p.at) {
-			if err == nil {
-				err = ctx.Err()
-			}
-			if err == nil {
-				err = p.add(entry)
-			}
-			if err != nil {
+		for more := true; more; {
+			var err error
+			if more, err = p.fill(ctx); err != nil {
 				return err
 			}
-		}
-		if err := p.flush(); err != nil {
-			return err
+			if err := p.flush(ctx); err != nil {
+				return err
+			}
 		}
 		sub.at.Store(p.at.Number)
 		select {
@@ -198,38 +202,60 @@ type entryPage struct {
 	at      types.Cursor // behind the last entry that was looked at
 	entries []*pb.Entry
 	size    int
-	skipped int // entries that were passed over since the last one in the page
+	skipped int // of what was passed over, as deliverSkip counts it
 }
 
-func (p *entryPage) add(e types.Entry) error {
+// fill reads the log until the page is full, and reports whether there may be
+// more. It gives up its place in the log: while a frame waits for its subscriber, nothing
+// of the log but the frame is held.
+func (p *entryPage) fill(ctx context.Context) (more bool, err error) {
+	for entry, err := range p.topic.replica.Log(p.at) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			more, err = p.add(entry)
+		}
+		if more || err != nil {
+			return more, err
+		}
+	}
+	return false, nil
+}
+
+// add takes up the next entry, and reports whether the page is full: then perhaps
+// without it.
+func (p *entryPage) add(e types.Entry) (full bool, err error) {
+	size := len(e.Body) + len(e.Witness) + wire.EntryRoom
+	if len(p.entries) > 0 && p.size+size > deliverPage {
+		return true, nil
+	}
 	if !p.filter.all() {
 		event, err := e.Event()
 		if err != nil {
-			return fmt.Errorf("%w: entry %d: %w", types.ErrCorrupt, e.Cursor.Number, err)
+			return false, fmt.Errorf("%w: entry %d: %w", types.ErrCorrupt, e.Cursor.Number, err)
 		}
 		if !p.filter.matches(event) {
 			p.at = e.Cursor
-			if p.skipped++; p.skipped < deliverSkip {
-				return nil
-			}
-			return p.flush()
-		}
-	}
-	size := len(e.Body) + len(e.Witness) + wire.EntryRoom
-	if p.size+size > deliverPage || len(p.entries) == wire.MaxEntries {
-		if err := p.flush(); err != nil {
-			return err
+			p.skipped += size + deliverLook
+			return p.skipped >= deliverSkip, nil
 		}
 	}
 	p.entries = append(p.entries, &pb.Entry{Position: wire.Position(e.Cursor), Body: e.Body, Witness: e.Witness})
-	p.at, p.skipped = e.Cursor, 0
+	p.at = e.Cursor
 	p.size += size
-	return nil
+	return len(p.entries) == wire.MaxEntries, nil
 }
 
-// flush sends the page, if there is anything in it, and empties it.
-func (p *entryPage) flush() error {
+// flush charges for what was passed over, sends the page, if there is anything in
+// it, and empties it.
+func (p *entryPage) flush(ctx context.Context) error {
 	if p.skipped > 0 {
+		if err := p.charge(ctx, p.skipped); err != nil {
+			return err
+		}
+	}
+	if n := len(p.entries); p.skipped > 0 && (n == 0 || p.entries[n-1].GetPosition().GetNumber() < p.at.Number) {
 		p.entries = append(p.entries, &pb.Entry{Position: wire.Position(p.at)})
 	}
 	if len(p.entries) == 0 {
@@ -249,11 +275,12 @@ func (a *answerer) heads(m *pb.HeadsRequest) error {
 	if err != nil {
 		return err
 	}
+	compared := a.n.syncer.Compared(t.id) // before reading: what was integrated by then is told
 	state, err := a.n.store.Load(t.id, types.Publisher(m.GetPublisher()))
 	if err != nil {
 		return err
 	}
-	answer := &pb.HeadsAnswer{Genesis: t.Genesis().Bytes(), Events: state.Events}
+	answer := &pb.HeadsAnswer{Genesis: t.Genesis().Bytes(), Events: state.Events, Syncing: !compared}
 	if state.Tip.Seq > 0 {
 		own, err := t.replica.Get(state.Tip.CID)
 		if err != nil {
@@ -337,6 +364,11 @@ func (a *answerer) submit(ctx context.Context, m *pb.SubmitRequest) error {
 	answer, err := a.n.take(ctx, t, m.GetEvents())
 	if err != nil {
 		return err
+	}
+	if r := answer.GetRefused(); r != nil && !r.GetLater() { // no honest client comes here
+		if err := a.charge(ctx, brokerRate); err != nil {
+			return err
+		}
 	}
 	return a.write(&pb.Response{Answer: &pb.Response_Submit{Submit: answer}})
 }

@@ -236,6 +236,38 @@ func (s *Syncer) judge(t *topic, st TopicStatus) (State, string) {
 	return StateAlone, reason
 }
 
+// firstTries is the number of failures in a row after which Compared waits for a
+// replica no more.
+const firstTries = 3
+
+// Compared reports whether a topic was once compared with each connected peer, and
+// what those claimed that have it was integrated. It stays true until others
+// connect, whatever is published, and no peer can keep it false by failing. It is true
+// of a topic that was not added.
+func (s *Syncer) Compared(id types.TopicID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.digest.get(id)
+	if t == nil {
+		return true
+	}
+	if s.newcomers() > 0 {
+		return false
+	}
+	for _, r := range t.replicas {
+		if r.untried() || r.held && !r.paused && r.lastSync.IsZero() && r.failures < firstTries {
+			return false
+		}
+	}
+	return true
+}
+
+// untried reports whether the first comparison is still to come, or under way.
+func (r *replica) untried() bool {
+	_, due := r.peer.due[r]
+	return r.rounds == 0 && (due || r.queued || r.running)
+}
+
 func without(n int, why string) string {
 	if n == 0 {
 		return ""

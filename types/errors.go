@@ -38,10 +38,11 @@ var (
 	ErrStore = errors.New("store failed")
 	// ErrDiskFull: the disk has less than the configured minimum of free space.
 	ErrDiskFull = errors.New("disk is below its minimum of free space")
-	// ErrCorrupt: the database holds bytes that it should never hold.
-	ErrCorrupt = errors.New("database is corrupt")
-	// ErrLocked: another process uses the data directory.
-	ErrLocked = errors.New("data directory is locked")
+	// ErrCorrupt: the database, or a light client's file, holds bytes that it should
+	// never hold.
+	ErrCorrupt = errors.New("stored data is corrupt")
+	// ErrLocked: another process uses the data directory, or a light client's file.
+	ErrLocked = errors.New("locked")
 	// ErrNewerFormat: the database was written by a newer release.
 	ErrNewerFormat = errors.New("database has a newer format")
 	// ErrWrongNetwork: the data directory belongs to another network.

@@ -823,11 +823,14 @@ func (x *HeadsRequest) GetPublisher() []byte {
 // HeadsAnswer has the heads in as many frames as it takes; all but the heads is
 // in the first one.
 type HeadsAnswer struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Genesis       []byte                 `protobuf:"bytes,1,opt,name=genesis,proto3" json:"genesis,omitempty"`
-	Events        uint64                 `protobuf:"varint,2,opt,name=events,proto3" json:"events,omitempty"` // the length of the log
-	Own           *Event                 `protobuf:"bytes,3,opt,name=own,proto3" json:"own,omitempty"`        // the publisher's event with the greatest seq; absent: none
-	Heads         []*Head                `protobuf:"bytes,4,rep,name=heads,proto3" json:"heads,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Genesis []byte                 `protobuf:"bytes,1,opt,name=genesis,proto3" json:"genesis,omitempty"`
+	Events  uint64                 `protobuf:"varint,2,opt,name=events,proto3" json:"events,omitempty"` // the length of the log
+	Own     *Event                 `protobuf:"bytes,3,opt,name=own,proto3" json:"own,omitempty"`        // the publisher's event with the greatest seq; absent: none
+	Heads   []*Head                `protobuf:"bytes,4,rep,name=heads,proto3" json:"heads,omitempty"`
+	// The broker has not compared the topic yet with each node that it is connected
+	// to: it may lack events of the publisher.
+	Syncing       bool `protobuf:"varint,5,opt,name=syncing,proto3" json:"syncing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -888,6 +891,13 @@ func (x *HeadsAnswer) GetHeads() []*Head {
 		return x.Heads
 	}
 	return nil
+}
+
+func (x *HeadsAnswer) GetSyncing() bool {
+	if x != nil {
+		return x.Syncing
+	}
+	return false
 }
 
 type Head struct {
@@ -1276,12 +1286,13 @@ const file_deliver_proto_rawDesc = "" +
 	"\awitness\x18\x03 \x01(\fR\awitness\"B\n" +
 	"\fHeadsRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\fR\x05topic\x12\x1c\n" +
-	"\tpublisher\x18\x02 \x01(\fR\tpublisher\"\x98\x01\n" +
+	"\tpublisher\x18\x02 \x01(\fR\tpublisher\"\xb2\x01\n" +
 	"\vHeadsAnswer\x12\x18\n" +
 	"\agenesis\x18\x01 \x01(\fR\agenesis\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x04R\x06events\x12)\n" +
 	"\x03own\x18\x03 \x01(\v2\x17.cairn.deliver.v1.EventR\x03own\x12,\n" +
-	"\x05heads\x18\x04 \x03(\v2\x16.cairn.deliver.v1.HeadR\x05heads\"0\n" +
+	"\x05heads\x18\x04 \x03(\v2\x16.cairn.deliver.v1.HeadR\x05heads\x12\x18\n" +
+	"\asyncing\x18\x05 \x01(\bR\asyncing\"0\n" +
 	"\x04Head\x12\x10\n" +
 	"\x03cid\x18\x01 \x01(\fR\x03cid\x12\x16\n" +
 	"\x06height\x18\x02 \x01(\x04R\x06height\"9\n" +

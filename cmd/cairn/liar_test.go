@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cairn-p2p/cairn/client"
@@ -64,6 +66,31 @@ func TestLyingBrokers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// full is where nothing can be written.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// A row that could not be printed is not taken up as seen: the next run prints it.
+func TestSeenIsWhatWasPrinted(t *testing.T) {
+	g, err := types.NewOpen("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := hostile.StartBroker(g, hostile.Lies()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close() //nolint:errcheck // the test is over
+	line := "sub t --verify --from start -o ndjson --broker " + b.Addr() + " --seen " + filepath.Join(t.TempDir(), "seen") + " --count "
+	if code := run(strings.Fields(line+"8"), strings.NewReader(""), full{}, io.Discard, func(string) string { return "" }); code != 1 {
+		t.Errorf("exit code %d with nowhere to print", code)
+	}
+	if code, stdout, stderr := runArgs(line+"8", "", nil); code != 0 || strings.Count(stdout, "\n") != 8 {
+		t.Errorf("exit code %d, %d rows, want 8: %s", code, strings.Count(stdout, "\n"), stderr)
 	}
 }
 

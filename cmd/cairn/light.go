@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -362,7 +363,7 @@ func (v *verifiedPrinter) subscribe(ctx context.Context, b client.Broker, s clie
 			return err
 		}
 		if v.printed++; v.printed == v.count {
-			return errEnough
+			return cmp.Or(seen.Take(d), errEnough)
 		}
 	}
 	return nil

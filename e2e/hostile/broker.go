@@ -165,6 +165,19 @@ func Lies() []Lie {
 		{
 			Name: "forgetful", Kind: "lost", Publishes: 2, forgets: true, About: "Acknowledges what it does not store.",
 		},
+		{
+			Name: "insatiable", Kind: "lost", Publishes: 2, About: "Says again and again that it lacks an event that it acknowledges.",
+			submit: func(b *LyingBroker, m *pb.SubmitAnswer) {
+				last := b.log[len(b.log)-1]
+				for _, e := range b.log {
+					if e.Publisher == last.Publisher && slices.Contains(last.Links, e.CID) {
+						m.Stored, m.Missing = nil, [][]byte{e.CID.Bytes()}
+						b.log = b.log[:len(b.log)-1]
+						return
+					}
+				}
+			},
+		},
 	}
 }
 
@@ -317,7 +330,7 @@ func (b *LyingBroker) answerSubmit(q *pb.SubmitRequest) *pb.Response {
 			continue
 		}
 		m.Stored = append(m.Stored, e.CID.Bytes())
-		if !b.lie.forgets {
+		if !b.lie.forgets && !slices.ContainsFunc(b.log, func(other *types.Event) bool { return other.CID == e.CID }) {
 			b.log = append(b.log, e)
 		}
 	}

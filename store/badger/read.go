@@ -17,7 +17,7 @@ import (
 // the transaction's cost small, little enough for any consumer's memory.
 const (
 	chunkEvents = 256
-	chunkBytes  = 1 << 20
+	chunkBytes  = 256 << 10
 )
 
 // Heights returns the height of each of cids that is integrated: 0 for one that
