@@ -352,8 +352,7 @@ func TestAncestorsLiars(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				v := newVictim(t, 1500, same)
-				v.Disconnect(0, 1)
+				v := apart(t, 1500)
 				v.net.mu.Lock()
 				v.net.relay = func(to types.PeerID, st syncer.Stream) syncer.Stream {
 					if to != v.Locals[1].ID() {
@@ -383,8 +382,7 @@ func TestHeldLiars(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				v := newVictim(t, 1500, same)
-				v.Disconnect(0, 1)
+				v := apart(t, 1500)
 				v.net.setRelay(func(to types.PeerID, st syncer.Stream) syncer.Stream {
 					if to != v.Locals[1].ID() {
 						return st
@@ -406,8 +404,7 @@ func TestHeldLiars(t *testing.T) {
 // TestWithoutHeld: a server that does not know Held gets the skips as stops.
 func TestWithoutHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVictim(t, 1500, same)
-		v.Disconnect(0, 1)
+		v := apart(t, 1500)
 		v.Locals[0].Append(v.Topic, 100, 16) // so that its heads tell nothing
 		verified := v.Locals[0].Verified()
 		stops := 0
@@ -435,8 +432,7 @@ func TestWithoutHeld(t *testing.T) {
 // TestEndlessAncestors: an answer without end is given up.
 func TestEndlessAncestors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVictim(t, 1500, same)
-		v.Disconnect(0, 1)
+		v := apart(t, 1500)
 		v.net.mu.Lock()
 		v.net.relay = func(to types.PeerID, st syncer.Stream) syncer.Stream {
 			if to != v.Locals[1].ID() {
@@ -466,8 +462,7 @@ func TestHeavyAncestors(t *testing.T) {
 		t.Skip("its answers of 100 MiB and more take minutes; make full runs it")
 	}
 	synctest.Test(t, func(t *testing.T) {
-		v := newVictim(t, 1500, same)
-		v.Disconnect(0, 1)
+		v := apart(t, 1500)
 		heavy := v.Locals[2].Append(v.Topic, 1, types.MaxPayload)[0]
 		for _, node := range []int{0, 1} { // the large one links to what only the others have
 			if err := v.Locals[node].Integrate(t.Context(), v.Topic, "", events(t, v.Cluster, 2)); err != nil {

@@ -27,6 +27,19 @@ type victim struct {
 // which the victim has the first own. Each frame that the liar's server sends
 // passes through lie, whose result is sent in its place; nil hangs up.
 func newVictim(t *testing.T, own int, lie func(*pb.Response) []*pb.Response) *victim {
+	v := apart(t, own)
+	v.net.relay = func(to types.PeerID, st syncer.Stream) syncer.Stream {
+		if to != v.Locals[1].ID() {
+			return st
+		}
+		return lying(st, lie)
+	}
+	v.Connect(0, 1)
+	return v
+}
+
+// apart returns the nodes of newVictim before any of them is connected.
+func apart(t *testing.T, own int) *victim {
 	v := &victim{}
 	v.Cluster, v.net = cluster(t, 3)
 	events := v.Locals[1].Append(v.Topic, 2000, 16)
@@ -36,13 +49,6 @@ func newVictim(t *testing.T, own int, lie func(*pb.Response) []*pb.Response) *vi
 	if err := v.Locals[2].Integrate(t.Context(), v.Topic, "", events); err != nil {
 		t.Fatal(err)
 	}
-	v.net.relay = func(to types.PeerID, st syncer.Stream) syncer.Stream {
-		if to != v.Locals[1].ID() {
-			return st
-		}
-		return lying(st, lie)
-	}
-	v.Connect(0, 1)
 	return v
 }
 
