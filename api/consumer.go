@@ -32,7 +32,7 @@ type ConsumerService interface {
 	// Consumer says where a consumer stands.
 	Consumer(ctx context.Context, name string) (*Consumer, error)
 	// Consumers returns the node's consumers, by name. Of one that would fail with
-	// ErrLogReplaced it has neither AckFloor nor numbers.
+	// ErrLogReplaced or types.ErrCorrupt it has neither AckFloor nor numbers.
 	Consumers(ctx context.Context) ([]Consumer, error)
 	// RemoveConsumer forgets a consumer, durably. The events stay.
 	RemoveConsumer(ctx context.Context, name string) error
@@ -106,7 +106,7 @@ func (s ConsumerSettings) MarshalJSON() ([]byte, error) {
 type Consumer struct {
 	Name        string `json:"name"`
 	Topic       string `json:"topic"`
-	AckFloor    string `json:"ack_floor"`   // all up to this cursor is settled; FromStart before the first; empty: ErrLogReplaced
+	AckFloor    string `json:"ack_floor"`   // all up to this cursor is settled; FromStart before the first; empty: it fails
 	Pending     int    `json:"pending"`     // delivered and not settled
 	Waiting     int    `json:"waiting"`     // held back by CausalAcks
 	Redelivered int    `json:"redelivered"` // pending, and delivered more than once

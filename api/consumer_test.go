@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/cairn-p2p/cairn/api/cairn/v1/cairnv1connect"
 	"github.com/cairn-p2p/cairn/delivery"
 	"github.com/cairn-p2p/cairn/node"
+	"github.com/cairn-p2p/cairn/store/badger"
 	"github.com/cairn-p2p/cairn/types"
 )
 
@@ -389,4 +391,47 @@ func TestNextEndsWithItsCaller(t *testing.T) {
 	defer cancel()
 	_, err := c.Next(ctx, "c", 1, time.Hour)
 	wantErr(t, err, context.DeadlineExceeded)
+}
+
+// TestCorruptConsumer shows that a consumer whose record is damaged fails alone, and
+// that the list has it, and the others.
+func TestCorruptConsumer(t *testing.T) {
+	cfg := node.Config{Dir: t.TempDir(), Listen: []string{"/ip4/127.0.0.1/tcp/0"}}
+	open := func() (*Client, *node.Node) {
+		n, err := node.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _ := serve(t, NewLocal(n, "v0"))
+		return c, n
+	}
+	c, n := open()
+	for _, name := range []string{"bad", "good"} {
+		if _, err := c.CreateConsumer(soon(t), ConsumerSettings{Name: name, Topic: "t"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	store, err := badger.Open(filepath.Join(cfg.Dir, "store"), badger.Options{Network: node.DefaultNetwork})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(store.SetMetas(types.Record{Key: "consumer/progress/bad", Value: []byte{1, 2}}), store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	c, n = open()
+	defer n.Close() //nolint:errcheck // it was only read
+	_, err = c.Next(soon(t), "bad", 1, 0)
+	wantErr(t, err, types.ErrCorrupt)
+	next(t, c, "good", 0)
+	all, err := c.Consumers(soon(t))
+	if err != nil || len(all) != 2 || all[0].Name != "bad" || all[0].AckFloor != "" || all[1].AckFloor != FromStart {
+		t.Errorf("consumers %+v, %v", all, err)
+	}
+	if _, err := c.ResetConsumer(soon(t), "bad", FromStart); err != nil {
+		t.Error(err)
+	}
+	next(t, c, "bad", 0)
 }

@@ -97,7 +97,7 @@ func (l *Local) Consumers(context.Context) ([]Consumer, error) {
 		switch {
 		case errors.Is(err, types.ErrNotFound): // it was removed meanwhile
 			continue
-		case errors.Is(err, ErrLogReplaced):
+		case errors.Is(err, ErrLogReplaced), errors.Is(err, types.ErrCorrupt): // the others are as they are
 			if row, err = l.consumerRow(c); err != nil {
 				return nil, err
 			}

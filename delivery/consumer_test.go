@@ -312,6 +312,50 @@ func TestOtherLog(t *testing.T) {
 	}
 }
 
+// TestRestored shows that a consumer of a restored copy gives nothing until it is
+// reset, however often the copy is opened as one; that one made since is not concerned;
+// and that the next copy asks for a reset again.
+func TestRestored(t *testing.T) {
+	b := newBench(t)
+	b.chain(t, 1, 5)
+	c := b.create(t, Settings{})
+	old := next(t, c, 3)
+	ack(t, c, old[0])
+	ctx := context.Background()
+	for range 2 {
+		b.restored = true
+		for range 2 {
+			must(t, b.reopen())
+			c, err := b.Find("c")
+			must(t, err)
+			if _, err := c.Info(); !errors.Is(err, types.ErrInvalidCursor) {
+				t.Errorf("info: %v", err)
+			}
+			if _, err := c.Next(ctx, 1, 0); !errors.Is(err, types.ErrInvalidCursor) {
+				t.Errorf("next: %v", err)
+			}
+			if err := c.Ack(ctx, old[1].Token); !errors.Is(err, types.ErrInvalidCursor) {
+				t.Errorf("ack: %v", err)
+			}
+		}
+		next(t, b.create(t, Settings{Name: "fresh"}), 1)
+		c, err := b.Find("c")
+		must(t, err)
+		must(t, c.Reset(ctx, Start{}))
+		refused(t, c.Ack(ctx, old[1].Token), ReasonStale)
+		old = next(t, c, 3)
+		for _, b.restored = range []bool{true, false, false} {
+			must(t, b.reopen())
+			for _, name := range []string{"c", "fresh"} {
+				c, err := b.Find(name)
+				must(t, err)
+				next(t, c, 1)
+			}
+		}
+		must(t, b.Remove("fresh"))
+	}
+}
+
 func TestReset(t *testing.T) {
 	b := newBench(t)
 	b.chain(t, 1, 5)

@@ -26,6 +26,11 @@ type Config struct {
 	Topic func(types.TopicID) (Log, error)
 	// Validator returns a topic's validator, nil for none. Nil: there are none.
 	Validator func(types.TopicID) Validator
+	// Restored says that Records are an older copy of themselves: what clients were
+	// told since is not in them. Every consumer that was in the copy fails with
+	// types.ErrInvalidCursor until Reset. Said at several opens in a row it speaks of
+	// one copy.
+	Restored bool
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// Log takes the log; nil: nothing is logged.
@@ -38,6 +43,8 @@ type Consumers struct {
 	cfg    Config
 	opened time.Time // by cfg.Now: what is measured from here does not jump
 	closed chan struct{}
+
+	incarnation uint64 // of the node: consumers that began in another one must be reset
 
 	// changing is held while a consumer is made or removed, which takes as long as
 	// the disk does, and taken before the consumer's mutex.
@@ -67,6 +74,9 @@ func Open(cfg Config) (*Consumers, error) {
 	cs := &Consumers{cfg: cfg, opened: cfg.Now(), closed: make(chan struct{}), byName: map[string]*Consumer{}}
 	cs.inUse.consumers = map[*Consumer]struct{}{}
 	cs.inUse.feeds = map[types.TopicID]*feed{}
+	if err := cs.incarnate(); err != nil {
+		return nil, fmt.Errorf("open consumers: %w", err)
+	}
 	for record, err := range cs.records(settingsPrefix, "") {
 		if err != nil {
 			return nil, fmt.Errorf("open consumers: %w", err)
@@ -79,6 +89,35 @@ func Open(cfg Config) (*Consumers, error) {
 		cs.byName[name] = &Consumer{set: cs, settings: s}
 	}
 	return cs, nil
+}
+
+// incarnate finds out the node's incarnation: a new one at the first of the opens
+// that speak of a copy.
+func (cs *Consumers) incarnate() error {
+	b, err := cs.cfg.Records.Meta(restoredKey)
+	if err != nil {
+		return err
+	}
+	r, err := decodeRestored(b)
+	if err != nil {
+		return err
+	}
+	cs.incarnation = r.incarnation
+	if r.now == cs.cfg.Restored {
+		return nil
+	}
+	r.now = cs.cfg.Restored
+	if r.now {
+		r.incarnation = random()
+	}
+	cs.incarnation = r.incarnation
+	return cs.cfg.Records.SetMetas(types.Record{Key: restoredKey, Value: r.encode()})
+}
+
+func random() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) //nolint:errcheck // it never fails: crypto/rand
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // Create makes a consumer, durably, and returns it. One that exists already is
@@ -169,9 +208,7 @@ func (cs *Consumers) begin(topic types.TopicID, from Start) (*progress, error) {
 		}
 		break
 	}
-	var epoch [8]byte
-	rand.Read(epoch[:]) //nolint:errcheck // it never fails: crypto/rand
-	return &progress{epoch: binary.BigEndian.Uint64(epoch[:]), floor: at, scanned: at}, nil
+	return &progress{incarnation: cs.incarnation, epoch: random(), floor: at, scanned: at}, nil
 }
 
 // Find returns the consumer called name, or types.ErrNotFound.

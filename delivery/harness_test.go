@@ -153,6 +153,7 @@ type bench struct {
 	records   *faultyRecords
 	now       time.Time
 	validator Validator
+	restored  bool
 	*Consumers
 }
 
@@ -172,6 +173,7 @@ func (b *bench) reopen() error {
 		Records:   b.records,
 		Topic:     b.find,
 		Validator: func(types.TopicID) Validator { return b.validator },
+		Restored:  b.restored,
 		Now:       func() time.Time { return b.now },
 	})
 	return err

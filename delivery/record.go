@@ -19,6 +19,7 @@ const (
 	deadPrefix       = "consumer/dead/"
 	againPrefix      = "consumer/again/"
 	suppressedPrefix = "consumer/suppressed/"
+	restoredKey      = "consumer/restored"
 )
 
 // below is the prefix of the records of one kind of one consumer.
@@ -166,8 +167,38 @@ func decodeSettings(name string, b []byte) (Settings, error) {
 	return s, r.canonical("settings", b, s.encode())
 }
 
+// restored says which of a node's consumers must be reset: those whose progress is of
+// another incarnation.
+type restored struct {
+	incarnation uint64 // drawn at random at the first start with Config.Restored; 0: there was none
+	now         bool   // so was the last start: the next one speaks of the same copy
+}
+
+// encode returns nil, no record, for a node that never was restored.
+func (r restored) encode() []byte {
+	if r == (restored{}) {
+		return nil
+	}
+	b := binary.BigEndian.AppendUint64([]byte{recordVersion}, r.incarnation)
+	if r.now {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+func decodeRestored(b []byte) (restored, error) {
+	if b == nil {
+		return restored{}, nil
+	}
+	r := &reader{b: b}
+	r.byte()
+	v := restored{incarnation: binary.BigEndian.Uint64(r.bytes(8)), now: r.byte() == 1}
+	return v, r.canonical("restored", b, v.encode())
+}
+
 // progress is what a consumer remembers of where it stands.
 type progress struct {
+	incarnation      uint64 // of the node, when the consumer began
 	epoch            uint64
 	floor, scanned   types.Cursor
 	dead, suppressed uint64
@@ -214,6 +245,9 @@ func (p *progress) encode() []byte {
 	}
 	list(p.delivered, p.floor.Number)
 	list(p.again, 0)
+	if p.incarnation != 0 {
+		b = binary.BigEndian.AppendUint64(b, p.incarnation)
+	}
 	return b
 }
 
@@ -251,6 +285,9 @@ func decodeProgress(b []byte) (*progress, error) {
 	}
 	p.delivered = list(p.floor.Number)
 	p.again = list(0)
+	if len(r.b) > 0 {
+		p.incarnation = binary.BigEndian.Uint64(r.bytes(8))
+	}
 	if !ordered {
 		return nil, corrupt("progress with deliveries out of order")
 	}

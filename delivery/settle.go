@@ -102,3 +102,40 @@ func (l *loaded) token(it *item) Token {
 }
 
 func tokenHash(it *item) [4]byte { return [4]byte(it.cursor.Hash[:4]) }
+
+// settle is the end of an event.
+func (c *Consumer) settle(l *loaded, it *item) {
+	if it.requeued {
+		l.extra = append(l.extra, types.Record{Key: numberKey(againPrefix, c.settings.Name, it.cursor.Number)})
+	}
+	l.settle(it)
+	l.version++
+	c.signal()
+}
+
+// bury settles an event as a dead letter.
+func (c *Consumer) bury(l *loaded, it *item, reason string) {
+	n := note{
+		cursor: it.cursor, digest: it.digest, attempts: it.attempts, count: uint64(it.count()),
+		millis: c.set.now(), reason: cut(reason),
+	}
+	l.extra = append(l.extra, types.Record{Key: numberKey(deadPrefix, c.settings.Name, it.cursor.Number), Value: n.encode()})
+	l.dead++
+	c.settle(l, it)
+}
+
+// expire takes note of the deadlines that have passed. It lets go of the mutex.
+func (c *Consumer) expire(l *loaded) error {
+	for {
+		dead := l.expire(c.set.now(), maxExtra)
+		for _, it := range dead {
+			c.bury(l, it, fmt.Sprintf("delivered %d times and not settled in time", it.count()))
+		}
+		if len(dead) == 0 {
+			return nil
+		}
+		if err := c.save(l); err != nil {
+			return err
+		}
+	}
+}

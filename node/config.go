@@ -122,7 +122,8 @@ type Config struct {
 	// spend one again is a fork. So appends to a topic fail with
 	// types.ErrRolledBack until this node was in sync with each connected
 	// replica of it, at least one. It is not remembered: say it at each start
-	// until that has happened.
+	// until that has happened. The copy's consumers give nothing until each is reset:
+	// see delivery.Config.
 	Restored bool
 	// UnloadAfter is how long a topic that nobody uses stays in memory; 0: five
 	// minutes.

@@ -20,6 +20,7 @@ func (n *Node) openConsumers() error {
 			return t.replica, nil
 		},
 		Validator: n.cfg.Validator,
+		Restored:  n.cfg.Restored,
 		Log:       n.cfg.Log,
 	})
 	return err

@@ -168,7 +168,7 @@ not settled comes again. With nothing to give, next prints nothing and succeeds.
 
 func (a *app) next(ctx context.Context, c *api.Client, name string, batch int, wait time.Duration) error {
 	first, err := awaitNext(ctx, c, name, batch, wait)
-	if err != nil || len(first) == 0 && a.output == formatTable {
+	if err != nil || len(first) == 0 {
 		return err
 	}
 	return printRows(a, moreNext(ctx, c, name, first, batch), consumerDeliveryTable())

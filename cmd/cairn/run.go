@@ -70,7 +70,7 @@ peers can dial, one a line. Both go when the node stops.`,
 	flags.StringVar(&f.dht, "dht", "server", "the node's part in the DHT: server, client (keeps nothing for others), or off")
 	flags.BoolVar(&f.Archive, "archive", false, "keep all topics that gossip tells of while it runs, as --replicate all does, and be found as an archive of the network")
 	flags.StringVar(&f.rules, "validators", "", "hold what consumers are given to the rules in `FILE`, TOML; the rest is suppressed")
-	flags.BoolVar(&f.Restored, "restored", false, "DIR is an older copy of itself, such as a backup: append to a topic only after a sync with another replica of it")
+	flags.BoolVar(&f.Restored, "restored", false, "DIR is an older copy of itself, such as a backup: append to a topic only after a sync with another replica of it, and let consumers wait for 'consumer reset'")
 	return cmd
 }
 
