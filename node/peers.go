@@ -409,8 +409,8 @@ func (n *Node) Peers() []PeerInfo {
 }
 
 // Connect opens a connection to the peer at addr, a multiaddress that ends in
-// /p2p/ and its id, and returns once it stands. The node remembers the peer, and
-// redials it after a restart.
+// /p2p/ and its id, and returns once it stands and Join finds the peer's topics. The
+// node remembers the peer, and redials it after a restart.
 func (n *Node) Connect(ctx context.Context, addr string) error {
 	info, err := parsePeer(addr)
 	if err != nil {
@@ -422,6 +422,7 @@ func (n *Node) Connect(ctx context.Context, addr string) error {
 	if err := n.host.Connect(ctx, *info); err != nil {
 		return fmt.Errorf("connect to %s: %w", info.ID, err)
 	}
+	n.syncer.Met(types.PeerID(info.ID)) // what is asked of it next finds it
 	n.peers.named(*info)
 	return nil
 }

@@ -68,6 +68,10 @@ func (s *Syncer) follow(events <-chan any) {
 	}
 }
 
+// Met makes a peer that the host was just connected to, and has identified, one that
+// is asked from now on, if it speaks the protocol. Without it that happens soon.
+func (s *Syncer) Met(id types.PeerID) { s.look(corepeer.ID(id)) }
+
 // look adds the peer if it is connected and known to speak the protocol.
 func (s *Syncer) look(id corepeer.ID) {
 	if s.host.Network().Connectedness(id) != network.Connected {
@@ -105,7 +109,7 @@ func (s *Syncer) connectTo(ctx context.Context, info corepeer.AddrInfo) error {
 	if err := s.host.Connect(ctx, info); err != nil { // it waits until the peer is identified
 		return fmt.Errorf("connect: %w", err)
 	}
-	s.look(info.ID)
+	s.Met(types.PeerID(info.ID))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.peers[types.PeerID(info.ID)] == nil {
