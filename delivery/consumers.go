@@ -45,6 +45,7 @@ type Consumers struct {
 	closed chan struct{}
 
 	incarnation uint64 // of the node: consumers that began in another one must be reset
+	counters    counters
 
 	// changing is held while a consumer is made or removed, which takes as long as
 	// the disk does, and taken before the consumer's mutex.

@@ -131,6 +131,14 @@ func (c *Consumer) pollOnce(ctx context.Context, batch int, hold, waits bool) ([
 	if err := c.save(l); err != nil {
 		return nil, change{}, fmt.Errorf("consumer %q: commit deliveries: %w", c.settings.Name, err)
 	}
+	first := 0
+	for i := range ds {
+		if ds[i].Count == 1 {
+			first++
+		}
+	}
+	c.set.counters.first.Add(uint64(first))
+	c.set.counters.again.Add(uint64(len(ds) - first))
 	return ds, ch, nil
 }
 

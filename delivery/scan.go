@@ -114,6 +114,7 @@ func (c *Consumer) look(l *loaded, e logged) {
 		n := note{cursor: e.cursor, digest: types.Digest(e.CID), reason: cut(e.reason)}
 		l.extra = append(l.extra, types.Record{Key: numberKey(suppressedPrefix, c.settings.Name, e.cursor.Number), Value: n.encode()})
 		l.suppressed++
+		c.set.counters.suppressed.Add(1)
 		l.version++
 	}
 	it := l.add(e.cursor, types.Digest(e.CID), e.Links, matches)

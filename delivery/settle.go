@@ -13,7 +13,10 @@ import (
 // returns. Tokens that are refused are TokenErrors; the others are carried out.
 // Many tokens, or many callers, share a commit.
 func (c *Consumer) Ack(ctx context.Context, tokens ...Token) error {
-	return c.each(ctx, tokens, true, c.settle)
+	return c.each(ctx, tokens, true, func(l *loaded, it *item) {
+		c.settle(l, it)
+		c.set.counters.acked.Add(1)
+	})
 }
 
 // Nak asks for events to be delivered again after a delay, of at most MaxDelay, or
@@ -53,6 +56,7 @@ func (c *Consumer) Term(ctx context.Context, reason string, tokens ...Token) err
 		} else {
 			c.bury(l, it, reason)
 		}
+		c.set.counters.terminated.Add(1)
 	})
 }
 
@@ -72,6 +76,7 @@ func (c *Consumer) each(ctx context.Context, tokens []Token, save bool, do func(
 		it, refused := l.check(t)
 		if refused != "" {
 			refusals = append(refusals, &TokenError{Token: t, Reason: refused})
+			c.set.counters.refused.Add(1)
 			continue
 		}
 		do(l, it)
@@ -121,6 +126,7 @@ func (c *Consumer) bury(l *loaded, it *item, reason string) {
 	}
 	l.extra = append(l.extra, types.Record{Key: numberKey(deadPrefix, c.settings.Name, it.cursor.Number), Value: n.encode()})
 	l.dead++
+	c.set.counters.dead.Add(1)
 	c.settle(l, it)
 }
 

@@ -38,7 +38,7 @@ const (
 	brokerPeers = 1024
 )
 
-// broker serves light clients over libp2p.
+// broker serves light clients over libp2p; the zero one serves none.
 type broker struct {
 	n     *Node
 	tasks sync.WaitGroup
@@ -65,7 +65,8 @@ func (n *Node) openBroker() error {
 	if err != nil {
 		return err
 	}
-	b := &broker{n: n, bytes: cache, streams: map[peer.ID][]*served{}}
+	b := &n.broker
+	b.n, b.bytes, b.streams = n, cache, map[peer.ID][]*served{}
 	n.host.SetStreamHandler(wire.Protocol, b.handle)
 	n.onClose(b.close)
 	return nil
@@ -114,6 +115,13 @@ func (b *broker) enter(p peer.ID, kick context.CancelFunc) (*served, error) {
 	b.streams[p] = append(b.streams[p], s)
 	b.total++
 	return s, nil
+}
+
+// open returns the number of streams that are served.
+func (b *broker) open() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.total
 }
 
 func (b *broker) leave(s *served) {

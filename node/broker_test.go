@@ -82,7 +82,8 @@ func TestRefusedIsCharged(t *testing.T) {
 // and one that has some does not; what leaves makes room.
 func TestBrokerFull(t *testing.T) {
 	n := open(t, Config{})
-	b := &broker{n: n, streams: map[peer.ID][]*served{}}
+	b := &n.broker
+	b.n, b.streams = n, map[peer.ID][]*served{}
 	kicked := ""
 	enter := func(p string, i int) (*served, error) {
 		name := fmt.Sprint(p, i)
@@ -118,6 +119,7 @@ func TestBrokerFull(t *testing.T) {
 	if b.total != brokerStreams {
 		t.Errorf("%d streams counted", b.total)
 	}
+	want(t, gather(t, n), brokerStreams, lightStreams)
 	b.leave(s)
 	b.leave(s)
 	if b.total != brokerStreams-1 || b.streams["new"] != nil {

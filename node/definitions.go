@@ -70,6 +70,14 @@ const (
 	gossipsubMessages   = "cairn_gossipsub_messages_total"
 	subscriberCount     = "cairn_subscribers"
 	subscriberLag       = "cairn_subscriber_lag_events"
+	consumerCount       = "cairn_consumers"
+	consumersInUse      = "cairn_consumers_in_use"
+	consumerDeliveries  = "cairn_consumer_deliveries_total"
+	consumerSettled     = "cairn_consumer_settled_total"
+	consumerDead        = "cairn_consumer_dead_letters_total"
+	consumerSuppressed  = "cairn_consumer_suppressed_total"
+	consumerRefused     = "cairn_consumer_refused_tokens_total"
+	lightStreams        = "cairn_light_client_streams"
 	storeBytes          = "cairn_store_bytes"
 	storeReclaimed      = "cairn_store_reclaimed_bytes_total"
 )
@@ -82,6 +90,12 @@ const (
 
 	needed    = "needed"
 	redundant = "redundant"
+
+	firstTime = "first"
+	laterTime = "again"
+
+	acked      = "ack"
+	terminated = "term"
 
 	own     = "own"
 	relayed = "relayed"
@@ -142,6 +156,14 @@ func localDefinitions() []definition {
 	return []definition{
 		{name: subscriberCount, kind: gauge, help: "Subscriptions that are open."},
 		{name: subscriberLag, kind: gauge, help: "Events that the slowest subscription has still to be given."},
+		{name: consumerCount, kind: gauge, help: "Durable consumers."},
+		{name: consumersInUse, kind: gauge, help: "Durable consumers of which the state is in memory: those that somebody used in the last minute."},
+		{name: consumerDeliveries, kind: counter, help: "Events handed out by consumers, for the first time or again.", labels: []label{{"time", []string{firstTime, laterTime}}}},
+		{name: consumerSettled, kind: counter, help: "Events that subscribers acknowledged or gave up.", labels: []label{{"kind", []string{acked, terminated}}}},
+		{name: consumerDead, kind: counter, help: "Events that became dead letters: delivered too often, or given up with a reason."},
+		{name: consumerSuppressed, kind: counter, help: "Events that validators kept from consumers, once for each consumer."},
+		{name: consumerRefused, kind: counter, help: "Tokens of consumers that were refused: stale, settled or unknown."},
+		{name: lightStreams, kind: gauge, help: "Streams that a broker serves to light clients over libp2p."},
 		{name: storeBytes, kind: gauge, help: "Bytes that the store takes."},
 		{name: storeReclaimed, kind: counter, help: "Bytes on disk that the store has given back."},
 	}

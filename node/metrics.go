@@ -289,6 +289,7 @@ func (m *metrics) collectLocal(out sample) {
 	n, lag := m.subscribers.lag()
 	out.gauge(subscriberCount, float64(n))
 	out.gauge(subscriberLag, float64(lag))
+	m.collectConsumers(out)
 	if size, err := m.n.store.Usage(); err == nil { // else /readyz says what is wrong
 		out.gauge(storeBytes, float64(size))
 	}
@@ -297,6 +298,21 @@ func (m *metrics) collectLocal(out sample) {
 		reclaimed = s.Reclaimed()
 	}
 	out.counter(storeReclaimed, uint64(reclaimed))
+}
+
+// collectConsumers reads what consumers and light clients have.
+func (m *metrics) collectConsumers(out sample) {
+	s := m.n.consumers.Stats()
+	out.gauge(consumerCount, float64(s.Consumers))
+	out.gauge(consumersInUse, float64(s.InUse))
+	out.counter(consumerDeliveries, s.First, firstTime)
+	out.counter(consumerDeliveries, s.Again, laterTime)
+	out.counter(consumerSettled, s.Acked, acked)
+	out.counter(consumerSettled, s.Terminated, terminated)
+	out.counter(consumerDead, s.Dead)
+	out.counter(consumerSuppressed, s.Suppressed)
+	out.counter(consumerRefused, s.Refused)
+	out.gauge(lightStreams, float64(m.n.broker.open()))
 }
 
 // sample is where the values of a scrape go.

@@ -19,6 +19,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	"github.com/cairn-p2p/cairn/delivery"
 	"github.com/cairn-p2p/cairn/keyfile"
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -317,6 +318,62 @@ func TestSubscribersLag(t *testing.T) {
 	want(t, gather(t, n), 0, subscriberLag)
 	stopAtEnd()
 	want(t, gather(t, n), 0, subscriberCount)
+}
+
+func TestMetricsOfConsumers(t *testing.T) {
+	cfg := loopback("")
+	cfg.Validator = func(types.TopicID) delivery.Validator { return onlyTagged{} }
+	n := open(t, cfg)
+	ctx := t.Context()
+	c, err := n.CreateConsumer(ctx, "topic", delivery.Settings{Name: "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, gather(t, n), 1, consumerCount)
+	want(t, gather(t, n), 0, consumersInUse)
+	topic := join(t, n, "topic")
+	for _, tags := range [][]string{{"a"}, {"a"}, nil, {"a"}, {"a"}} {
+		if _, err := topic.Append(ctx, nil, tags...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ds, err := c.Next(ctx, 10, 0)
+	if err != nil || len(ds) != 4 {
+		t.Fatalf("%d deliveries, %v", len(ds), err)
+	}
+	var refused *delivery.TokenError
+	if err := c.Nak(ctx, 0, ds[0].Token); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := c.Next(ctx, 1, 0); err != nil || len(again) != 1 {
+		t.Fatalf("%d deliveries, %v", len(again), err)
+	}
+	if err := c.Ack(ctx, ds[0].Token, ds[1].Token, ds[2].Token); !errors.As(err, &refused) {
+		t.Fatal(err)
+	}
+	if err := c.Term(ctx, "bad", ds[3].Token); err != nil {
+		t.Fatal(err)
+	}
+	f := gather(t, n)
+	want(t, f, 1, consumersInUse)
+	want(t, f, 4, consumerDeliveries, firstTime)
+	want(t, f, 1, consumerDeliveries, laterTime)
+	want(t, f, 2, consumerSettled, acked)
+	want(t, f, 1, consumerSettled, terminated)
+	want(t, f, 1, consumerDead)
+	want(t, f, 1, consumerSuppressed)
+	want(t, f, 1, consumerRefused)
+	want(t, f, 0, lightStreams)
+}
+
+// onlyTagged suppresses events without tags.
+type onlyTagged struct{}
+
+func (onlyTagged) Check(e *types.Event) string {
+	if len(e.Tags) == 0 {
+		return "no tag"
+	}
+	return ""
 }
 
 // TestMetricsOfWhatIsNotTaken: events that wait, and events that are refused.

@@ -76,6 +76,7 @@ type Node struct {
 	consumers *delivery.Consumers
 
 	unsupported unsupported
+	broker      broker
 	scores      scores
 	judge       atomic.Pointer[syncer.Syncer] // the syncer, once there is one: gossip is opened before
 

@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"firstlines": firstLines,
 			"uniqlines":  uniqLines,
 			"document":   document,
+			"console":    console,
 		},
 	})
 }

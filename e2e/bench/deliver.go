@@ -97,6 +97,50 @@ func serveAPI(svc api.Service) (_ *api.Client, stop func() error, err error) {
 	}, nil
 }
 
+// reader checks what one consumer is given, and gives it credit.
+type reader struct {
+	seen                    map[string]bool
+	events, credit, settled int
+}
+
+// take checks a message, and acknowledges and makes up for what came.
+func (r *reader) take(stream *api.ConsumeStream, m *api.Consumed) error {
+	if m.Ended {
+		return fmt.Errorf("%s ended: %w", m.Name, m.Err)
+	}
+	tokens := make([]string, 0, len(m.Deliveries))
+	for _, d := range m.Deliveries {
+		if d.Count != 1 || r.seen[d.CID] {
+			return fmt.Errorf("%s: %s came twice", m.Name, d.CID)
+		}
+		for _, link := range d.Links {
+			if !r.seen[link] {
+				return fmt.Errorf("%s: %s came before its link %s", m.Name, d.CID, link)
+			}
+		}
+		r.seen[d.CID] = true
+		tokens = append(tokens, d.Token)
+	}
+	for _, s := range m.Settled {
+		if s.Refused != "" {
+			return fmt.Errorf("%s: token refused: %s", m.Name, s.Refused)
+		}
+	}
+	r.settled += len(m.Settled)
+	if len(tokens) == 0 {
+		return nil
+	}
+	if err := stream.Settle(m.Name, api.Settlement{Kind: api.Ack, Tokens: tokens}); err != nil {
+		return err
+	}
+	more := min(len(tokens), r.events-r.credit)
+	if more == 0 {
+		return nil
+	}
+	r.credit += more
+	return stream.Credit(m.Name, more)
+}
+
 // consume reads and acknowledges so many events of each consumer, which must come
 // once, each after its links.
 func consume(ctx context.Context, client *api.Client, names []string, events int) error {
@@ -105,14 +149,11 @@ func consume(ctx context.Context, client *api.Client, names []string, events int
 		return err
 	}
 	defer stream.Close()
-	type reader struct {
-		seen            map[string]bool
-		credit, settled int
-	}
 	readers := map[string]*reader{}
 	for _, name := range names {
-		readers[name] = &reader{seen: make(map[string]bool, events), credit: min(events, deliverWindow)}
-		if err := stream.Credit(name, readers[name].credit); err != nil {
+		r := &reader{seen: make(map[string]bool, events), events: events, credit: min(events, deliverWindow)}
+		readers[name] = r
+		if err := stream.Credit(name, r.credit); err != nil {
 			return err
 		}
 	}
@@ -131,48 +172,15 @@ func consume(ctx context.Context, client *api.Client, names []string, events int
 			received <- m
 		}
 	})
-	for left := len(names); left > 0; {
-		var m *api.Consumed
+	for left := len(names) * events; left > 0; {
 		select {
-		case m = <-received:
-		case err := <-failed:
-			return err
-		}
-		r := readers[m.Name]
-		if m.Ended {
-			return fmt.Errorf("%s ended: %w", m.Name, m.Err)
-		}
-		tokens := make([]string, 0, len(m.Deliveries))
-		for _, d := range m.Deliveries {
-			if d.Count != 1 || r.seen[d.CID] {
-				return fmt.Errorf("%s: %s came twice", m.Name, d.CID)
-			}
-			for _, link := range d.Links {
-				if !r.seen[link] {
-					return fmt.Errorf("%s: %s came before its link %s", m.Name, d.CID, link)
-				}
-			}
-			r.seen[d.CID] = true
-			tokens = append(tokens, d.Token)
-		}
-		for _, s := range m.Settled {
-			if s.Refused != "" {
-				return fmt.Errorf("%s: token refused: %s", m.Name, s.Refused)
-			}
-		}
-		if r.settled += len(m.Settled); len(m.Settled) > 0 && r.settled == events {
-			left--
-		}
-		if len(tokens) > 0 {
-			if err := stream.Settle(m.Name, api.Settlement{Kind: api.Ack, Tokens: tokens}); err != nil {
+		case m := <-received:
+			left -= len(m.Settled)
+			if err := readers[m.Name].take(stream, m); err != nil {
 				return err
 			}
-			if more := min(len(tokens), events-r.credit); more > 0 {
-				r.credit += more
-				if err := stream.Credit(m.Name, more); err != nil {
-					return err
-				}
-			}
+		case err := <-failed:
+			return err
 		}
 	}
 	return nil
