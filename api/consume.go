@@ -177,11 +177,14 @@ type feed struct {
 	failure error         // why it ended; errClosing: its client wanted it
 	ended   bool          // that is said
 
-	lag uint64 // when last looked at; owned by deliver
+	// What follows is deliver's own.
+	looked time.Time // when the lag was last looked at
+	lag    uint64    // what it was then
+	bound  bool      // the credit has been used up since
 }
 
 func newFeed(ctx context.Context, c *consumption, name string) *feed {
-	f := &feed{of: c, name: name, call: ctx, settlements: make(chan Settlement, maxSettling), given: make(chan struct{}, 1)}
+	f := &feed{of: c, name: name, call: ctx, settlements: make(chan Settlement, maxSettling), given: make(chan struct{}, 1), looked: time.Now()}
 	f.ctx, f.stop = context.WithCancel(ctx)
 	return f
 }
@@ -287,48 +290,53 @@ func (f *feed) deliver() {
 
 // next hands out what there is and there is credit for, or waits for either.
 func (f *feed) next() error {
+	if time.Since(f.looked) >= f.of.lagEvery {
+		if err := f.checkLag(); err != nil {
+			return err
+		}
+	}
 	credit := f.take(0)
 	if credit == 0 {
-		return f.awaitCredit()
+		f.bound = true
+		f.awaitCredit()
+		return nil
 	}
-	batch, err := f.of.svc.Next(f.ctx, f.name, min(credit, MaxNext), f.of.lagEvery)
+	batch, err := f.of.svc.Next(f.ctx, f.name, min(credit, MaxNext), f.untilLook())
 	f.take(len(batch))
 	if len(batch) > 0 {
-		f.lag = 0
 		f.send(batch)
-	}
-	if err == nil && len(batch) == 0 {
-		err = f.checkLag()
 	}
 	return err
 }
 
-// awaitCredit waits for credit, and says now and then how the lag grows.
-func (f *feed) awaitCredit() error {
-	timer := time.NewTimer(f.of.lagEvery)
+// untilLook returns the time until the lag is to be looked at again.
+func (f *feed) untilLook() time.Duration {
+	return max(0, f.of.lagEvery-time.Since(f.looked))
+}
+
+// awaitCredit waits for credit, until the lag is to be looked at.
+func (f *feed) awaitCredit() {
+	timer := time.NewTimer(f.untilLook())
 	defer timer.Stop()
 	select {
 	case <-f.given:
-		return nil
 	case <-f.ctx.Done():
-		return nil
 	case <-timer.C:
-		return f.checkLag()
 	}
 }
 
 // checkLag tells the client that the consumer lags, if it does so by the client's
-// own doing and more than before.
+// own doing and more than when last looked at.
 func (f *feed) checkLag() error {
 	c, err := f.of.svc.Consumer(f.ctx, f.name)
 	if err != nil {
 		return err
 	}
-	held := f.take(0) == 0 || c.Pending >= c.Settings.MaxPending || c.Waiting > 0 || c.Full
+	held := f.bound || c.Pending >= c.Settings.MaxPending || c.Waiting > 0 || c.Full
 	if held && c.Lag > f.lag {
 		f.of.send(&cairnv1.ConsumeResponse{Name: f.name, Lagged: &cairnv1.Lagged{Lag: c.Lag}})
 	}
-	f.lag = c.Lag
+	f.looked, f.lag, f.bound = time.Now(), c.Lag, false
 	return nil
 }
 

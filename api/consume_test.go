@@ -220,6 +220,23 @@ func TestStalledConsumers(t *testing.T) {
 	})
 }
 
+// TestSlowIsTold shows that a consumer that moves, and falls behind all the same for
+// want of credit, is told so once a second.
+func TestSlowIsTold(t *testing.T) {
+	const seconds = 10
+	consumptionTest(t, &endless{}, func(t *testing.T, w *wire, _ func() error) {
+		for range 10 * seconds {
+			w.requests <- credit("slow", 1)
+			time.Sleep(lagInterval / 10)
+		}
+		synctest.Wait()
+		got, _, lags, _ := w.of("slow")
+		if got != 10*seconds || len(lags) < seconds-1 || len(lags) > seconds || !slices.IsSorted(lags) {
+			t.Errorf("%d deliveries in %d seconds, told that it lags by %v", got, seconds, lags)
+		}
+	})
+}
+
 // TestFullIsTold shows that a consumer which looks no further ahead until
 // something is settled is told that it lags, although it has credit.
 func TestFullIsTold(t *testing.T) {

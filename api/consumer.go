@@ -15,9 +15,9 @@ import (
 // ErrConsumerDiffers: there is a consumer of that name with other settings.
 var ErrConsumerDiffers = errors.New("consumer exists with other settings")
 
-// ErrLogReplaced: a consumer stands in a delivery log that is no longer this
-// one. It has to be reset.
-var ErrLogReplaced = errors.New("the consumer's delivery log was replaced")
+// ErrLogReplaced: a consumer stands in a delivery log that is no longer this one, or
+// in an older copy of it. It has to be reset.
+var ErrLogReplaced = errors.New("the consumer has to be reset")
 
 // ConsumerService is what a node answers about its durable consumers: named
 // readers of one topic each, which are given every event that matches at least
@@ -26,8 +26,8 @@ var ErrLogReplaced = errors.New("the consumer's delivery log was replaced")
 // consumer has is types.ErrNotFound.
 type ConsumerService interface {
 	// CreateConsumer makes a consumer, durably, and joins its topic. If it is
-	// there with the same settings that is all right; ErrConsumerDiffers with
-	// others. It fails with types.ErrInvalidArgument and ErrInvalidCursor too.
+	// there with the same settings that is all right, and what it returns is as in
+	// Consumers; ErrConsumerDiffers with others. It fails with types.ErrInvalidArgument and ErrInvalidCursor too.
 	CreateConsumer(ctx context.Context, s ConsumerSettings) (*Consumer, error)
 	// Consumer says where a consumer stands.
 	Consumer(ctx context.Context, name string) (*Consumer, error)
@@ -112,7 +112,7 @@ type Consumer struct {
 	Redelivered int    `json:"redelivered"` // pending, and delivered more than once
 	Dead        int    `json:"dead"`
 	Suppressed  int    `json:"suppressed"`
-	Lag         uint64 `json:"lag"` // entries of the log not looked at yet, and those that wait for their first delivery
+	Lag         uint64 `json:"lag"` // entries of the log not looked at yet, and those that wait for delivery
 
 	Full     bool             `json:"-"` // no more of the log is looked at until something is settled; not over the API
 	TopicID  string           `json:"-"`

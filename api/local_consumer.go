@@ -32,7 +32,7 @@ func (l *Local) CreateConsumer(ctx context.Context, s ConsumerSettings) (*Consum
 	if err != nil {
 		return nil, err
 	}
-	return l.describeConsumer(c)
+	return l.listConsumer(c) // one that is there already may have to be reset
 }
 
 // Check reports what is wrong with the settings, whatever the node holds. The
@@ -93,20 +93,26 @@ func (l *Local) Consumer(_ context.Context, name string) (*Consumer, error) {
 func (l *Local) Consumers(context.Context) ([]Consumer, error) {
 	rows := []Consumer{}
 	for _, c := range l.node.Consumers().List() {
-		row, err := l.describeConsumer(c)
+		row, err := l.listConsumer(c)
 		switch {
 		case errors.Is(err, types.ErrNotFound): // it was removed meanwhile
 			continue
-		case errors.Is(err, ErrLogReplaced), errors.Is(err, types.ErrCorrupt): // the others are as they are
-			if row, err = l.consumerRow(c); err != nil {
-				return nil, err
-			}
 		case err != nil:
 			return nil, err
 		}
 		rows = append(rows, *row)
 	}
 	return rows, nil
+}
+
+// listConsumer is describeConsumer that has no numbers of a consumer which fails by
+// itself.
+func (l *Local) listConsumer(c *delivery.Consumer) (*Consumer, error) {
+	row, err := l.describeConsumer(c)
+	if errors.Is(err, ErrLogReplaced) || errors.Is(err, types.ErrCorrupt) {
+		return l.consumerRow(c)
+	}
+	return row, err
 }
 
 func (l *Local) describeConsumer(c *delivery.Consumer) (*Consumer, error) {

@@ -109,7 +109,7 @@ func (c *Consumer) progress() (*progress, error) {
 	}
 	p, err := decodeProgress(b)
 	if err == nil && p.incarnation != c.set.incarnation {
-		err = fmt.Errorf("%w: the node's data was restored from an older copy", types.ErrInvalidCursor)
+		err = fmt.Errorf("%w: the node's data was restored from an older copy, in which the ack floor is %s", types.ErrInvalidCursor, Start{Cursor: p.floor})
 	}
 	return p, err
 }

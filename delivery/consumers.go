@@ -27,9 +27,9 @@ type Config struct {
 	// Validator returns a topic's validator, nil for none. Nil: there are none.
 	Validator func(types.TopicID) Validator
 	// Restored says that Records are an older copy of themselves: what clients were
-	// told since is not in them. Every consumer that was in the copy fails with
-	// types.ErrInvalidCursor until Reset. Said at several opens in a row it speaks of
-	// one copy.
+	// told since is not in them. Every consumer in them fails with
+	// types.ErrInvalidCursor until Reset. So it does after each open that says so:
+	// nothing tells a copy of a copy from the same one.
 	Restored bool
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
@@ -92,27 +92,23 @@ func Open(cfg Config) (*Consumers, error) {
 	return cs, nil
 }
 
-// incarnate finds out the node's incarnation: a new one at the first of the opens
-// that speak of a copy.
+// incarnate finds out the node's incarnation, or begins a new one.
 func (cs *Consumers) incarnate() error {
-	b, err := cs.cfg.Records.Meta(restoredKey)
-	if err != nil {
-		return err
+	if cs.cfg.Restored {
+		cs.incarnation = random()
+		return cs.cfg.Records.SetMetas(types.Record{Key: incarnationKey, Value: binary.BigEndian.AppendUint64(nil, cs.incarnation)})
 	}
-	r, err := decodeRestored(b)
-	if err != nil {
+	b, err := cs.cfg.Records.Meta(incarnationKey)
+	switch {
+	case err != nil:
 		return err
-	}
-	cs.incarnation = r.incarnation
-	if r.now == cs.cfg.Restored {
+	case b == nil: // it never was restored
 		return nil
+	case len(b) != 8:
+		return corrupt("incarnation of %d bytes", len(b))
 	}
-	r.now = cs.cfg.Restored
-	if r.now {
-		r.incarnation = random()
-	}
-	cs.incarnation = r.incarnation
-	return cs.cfg.Records.SetMetas(types.Record{Key: restoredKey, Value: r.encode()})
+	cs.incarnation = binary.BigEndian.Uint64(b)
+	return nil
 }
 
 func random() uint64 {

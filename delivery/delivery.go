@@ -94,7 +94,7 @@ type Info struct {
 	Dead        uint64       // dead letters
 	Suppressed  uint64       // events that the validator suppressed
 	Full        bool         // no more of the log is looked at until an event is settled: see MaxAhead
-	Lag         uint64       // log entries not yet scanned, and those scanned that wait for their first delivery
+	Lag         uint64       // log entries not yet scanned, and those scanned or requeued that wait for delivery
 }
 
 // Dead is an event that was given up.

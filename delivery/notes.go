@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -34,21 +35,27 @@ func (cs *Consumers) records(prefix, after string) iter.Seq2[types.Record, error
 	}
 }
 
+// settleDue makes the records say what became of deliveries until now.
+func (c *Consumer) settleDue() error {
+	l, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer c.mu.Unlock()
+	err = c.expire(l)
+	if err == nil && l.version > l.saved {
+		err = c.save(l)
+	}
+	if err != nil {
+		return fmt.Errorf("consumer %q: %w", c.settings.Name, err)
+	}
+	return nil
+}
+
 // notes yields a consumer's notes of one kind, of events behind the number after.
 func (c *Consumer) notes(prefix string, after uint64) iter.Seq2[*note, error] {
 	return func(yield func(*note, error) bool) {
-		l, err := c.lock()
-		if err == nil {
-			err = c.expire(l)
-			if err == nil && l.version > l.saved {
-				err = c.save(l)
-			}
-			c.mu.Unlock()
-			if err != nil {
-				err = fmt.Errorf("consumer %q: %w", c.settings.Name, err)
-			}
-		}
-		if err != nil {
+		if err := c.settleDue(); err != nil && !errors.Is(err, types.ErrInvalidCursor) { // with that, they are as they were
 			yield(nil, err)
 			return
 		}
@@ -69,7 +76,8 @@ func (c *Consumer) notes(prefix string, after uint64) iter.Seq2[*note, error] {
 }
 
 // Dead yields the dead letters behind a log number, 0 for all, by number. It
-// ends after an error.
+// ends after an error. Those of a consumer that must be reset are what they were:
+// Reset forgets them.
 func (c *Consumer) Dead(after uint64) iter.Seq2[Dead, error] {
 	return func(yield func(Dead, error) bool) {
 		for n, err := range c.notes(deadPrefix, after) {
@@ -114,6 +122,9 @@ func (c *Consumer) Requeue(ctx context.Context, cids ...cid.Cid) (int, error) {
 	wanted := make(map[types.Hash]bool, len(cids))
 	for _, id := range cids {
 		wanted[types.Digest(id)] = true
+	}
+	if err := c.settleDue(); err != nil {
+		return 0, err
 	}
 	var chosen []*note
 	for n, err := range c.notes(deadPrefix, 0) {

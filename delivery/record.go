@@ -19,7 +19,7 @@ const (
 	deadPrefix       = "consumer/dead/"
 	againPrefix      = "consumer/again/"
 	suppressedPrefix = "consumer/suppressed/"
-	restoredKey      = "consumer/restored"
+	incarnationKey   = "consumer/incarnation" // 8 bytes
 )
 
 // below is the prefix of the records of one kind of one consumer.
@@ -165,35 +165,6 @@ func decodeSettings(name string, b []byte) (Settings, error) {
 	}
 	s = s.normal()
 	return s, r.canonical("settings", b, s.encode())
-}
-
-// restored says which of a node's consumers must be reset: those whose progress is of
-// another incarnation.
-type restored struct {
-	incarnation uint64 // drawn at random at the first start with Config.Restored; 0: there was none
-	now         bool   // so was the last start: the next one speaks of the same copy
-}
-
-// encode returns nil, no record, for a node that never was restored.
-func (r restored) encode() []byte {
-	if r == (restored{}) {
-		return nil
-	}
-	b := binary.BigEndian.AppendUint64([]byte{recordVersion}, r.incarnation)
-	if r.now {
-		return append(b, 1)
-	}
-	return append(b, 0)
-}
-
-func decodeRestored(b []byte) (restored, error) {
-	if b == nil {
-		return restored{}, nil
-	}
-	r := &reader{b: b}
-	r.byte()
-	v := restored{incarnation: binary.BigEndian.Uint64(r.bytes(8)), now: r.byte() == 1}
-	return v, r.canonical("restored", b, v.encode())
 }
 
 // progress is what a consumer remembers of where it stands.

@@ -119,7 +119,6 @@ func FuzzRecords(f *testing.F) {
 	f.Add(p.encode())
 	p.incarnation = 7
 	f.Add(p.encode())
-	f.Add(restored{incarnation: 7, now: true}.encode())
 	n := note{digest: types.Hash{1}, attempts: 3, count: 1, millis: -1, reason: "why"}
 	f.Add(n.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -128,9 +127,6 @@ func FuzzRecords(f *testing.F) {
 		}
 		if p, err := decodeProgress(b); err == nil && !bytes.Equal(p.encode(), b) {
 			t.Errorf("progress %x is written as %x", b, p.encode())
-		}
-		if r, err := decodeRestored(b); err == nil && !bytes.Equal(r.encode(), b) {
-			t.Errorf("restored %x is written as %x", b, r.encode())
 		}
 		if n, err := decodeNote(types.Record{Key: numberKey(deadPrefix, "some", 7), Value: b}); err == nil && !bytes.Equal(n.encode(), b) {
 			t.Errorf("note %x is written as %x", b, n.encode())

@@ -203,6 +203,9 @@ func (c *Config) check() error {
 	if c.Role == RoleRelay && (c.Replicate != Joined || c.Archive) {
 		return errors.New("a relay keeps no topic, so that it can neither replicate all topics nor be an archive")
 	}
+	if c.Role == RoleRelay && c.Validator != nil {
+		return errors.New("a relay has no consumers that validators could hold anything from")
+	}
 	if c.Replicate != Joined && c.Replicate != All {
 		return fmt.Errorf("replicate %d is neither Joined nor All", c.Replicate)
 	}
