@@ -14,12 +14,20 @@ import (
 )
 
 // echo says everybody's heads again, as its own.
-func echo(p *hostilePeer) {
+func echo(p *hostilePeer) { p.answerAll(p.echo) }
+
+// spoilCopies says what others say once more, with bad signatures of events that
+// are as they should be.
+func spoilCopies(p *hostilePeer) { p.answerAll(p.spoil) }
+
+// answerAll answers what others say by gossip, as far as it keeps up, until the peer
+// ends.
+func (p *hostilePeer) answerAll(answer func(*pb.Message, *book)) {
 	queue := make(chan heard, maxHeard)
 	p.gossip.listenTo(func(h heard) {
 		select {
 		case queue <- h:
-		default: // it cannot say everything
+		default: // it cannot answer everything
 		}
 	})
 	for {
@@ -27,20 +35,18 @@ func echo(p *hostilePeer) {
 		case <-p.ctx.Done():
 			return
 		case h := <-queue:
-			p.echo(h)
+			var m pb.Message
+			if proto.Unmarshal(h.data, &m) != nil || bytes.Equal(m.GetAnnouncer(), p.announcer()) {
+				continue
+			}
+			if b := p.bookOf(m.GetTopic()); b != nil {
+				answer(&m, b)
+			}
 		}
 	}
 }
 
-func (p *hostilePeer) echo(h heard) {
-	var m pb.Message
-	if proto.Unmarshal(h.data, &m) != nil || bytes.Equal(m.GetAnnouncer(), p.announcer()) {
-		return
-	}
-	b := p.bookOf(m.GetTopic())
-	if b == nil {
-		return
-	}
+func (p *hostilePeer) echo(m *pb.Message, b *book) {
 	var heads []types.Head
 	for _, c := range m.GetHeads() {
 		if id, err := types.CastCID(c); err == nil {
@@ -53,35 +59,7 @@ func (p *hostilePeer) echo(h heard) {
 	p.offer(b)
 }
 
-// spoilCopies says what others say once more, with bad signatures of events that
-// are as they should be.
-func spoilCopies(p *hostilePeer) {
-	queue := make(chan heard, maxHeard)
-	p.gossip.listenTo(func(h heard) {
-		select {
-		case queue <- h:
-		default: // it cannot spoil everything
-		}
-	})
-	for {
-		select {
-		case <-p.ctx.Done():
-			return
-		case h := <-queue:
-			p.spoil(h)
-		}
-	}
-}
-
-func (p *hostilePeer) spoil(h heard) {
-	var m pb.Message
-	if proto.Unmarshal(h.data, &m) != nil || bytes.Equal(m.GetAnnouncer(), p.announcer()) {
-		return
-	}
-	b := p.bookOf(m.GetTopic())
-	if b == nil {
-		return
-	}
+func (p *hostilePeer) spoil(m *pb.Message, b *book) {
 	var copies []*types.Event
 	for _, e := range m.GetEvents() {
 		if c, err := types.DecodeEvent(e.GetBody(), e.GetWitness()); err == nil {
