@@ -62,7 +62,7 @@ func checkBatch(b *types.Batch) error {
 // prepareBatch returns the writes that append b to its topic's log, and where
 // the log ended before and ends behind it.
 func (s *Store) prepareBatch(t tx, b *types.Batch) (writes []write, from, state logState, err error) {
-	no, from, err := findLog(t, b.Topic)
+	no, from, err := findLog(t.get, b.Topic)
 	if err != nil {
 		return nil, from, from, err
 	}

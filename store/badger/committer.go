@@ -142,14 +142,10 @@ func (s *Store) transact(queue []*op) (group []*op, n int, err error) {
 	t := eng.begin()
 	group, n, bytes, err := stage(eng, t, queue)
 	if err == nil && bytes > 0 {
-		err = t.commit()
-		if err == nil {
-			s.disk.wrote(bytes)
-		} else if isRefusal(err) {
-			err = fmt.Errorf("commit: %w", err)
-		} else {
-			err = &commitError{err}
-		}
+		err = commit(eng, t)
+	}
+	if err == nil {
+		s.disk.wrote(bytes)
 	}
 	t.discard()
 	s.mu.RUnlock()
@@ -159,6 +155,22 @@ func (s *Store) transact(queue []*op) (group []*op, n int, err error) {
 	return group, n, err
 }
 
+// commit returns when t is durable. An error other than a refusal is a
+// commitError.
+func commit(eng engine, t tx) error {
+	err := t.commit()
+	if isRefusal(err) {
+		return fmt.Errorf("commit: %w", err)
+	}
+	if err == nil {
+		err = eng.sync()
+	}
+	if err != nil {
+		return &commitError{err}
+	}
+	return nil
+}
+
 // stage fills t from the queue. bytes is the size of its writes.
 func stage(eng engine, t tx, queue []*op) (group []*op, n, bytes int, err error) {
 	maxBytes, maxCount := eng.limits()
@@ -166,14 +178,17 @@ func stage(eng engine, t tx, queue []*op) (group []*op, n, bytes int, err error)
 	for _, o := range queue {
 		o.err = nil
 		writes, err := o.prepare(t)
+		size := 0
+		for _, w := range writes {
+			size += len(w.key) + len(w.value) + writeOverhead
+			if len(w.value) >= valueThreshold {
+				err = fmt.Errorf("%w: a value of %d bytes, limit %d", types.ErrInvalidArgument, len(w.value), valueThreshold-1)
+			}
+		}
 		if err != nil {
 			o.err = err
 			n++
 			continue
-		}
-		size := 0
-		for _, w := range writes {
-			size += len(w.key) + len(w.value) + writeOverhead
 		}
 		if bytes+size > maxBytes || count+len(writes) > maxCount {
 			if len(group) > 0 {

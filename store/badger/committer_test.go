@@ -242,7 +242,7 @@ func TestSharedTransactionFaults(t *testing.T) {
 		f := &faults{}
 		s := openWith(t, f, Options{})
 		dags := join(t, s, 3)
-		const before = 2 // calls that together makes for the commit under way
+		const before = 3 // calls that together makes for the commit under way: set, commit, sync
 		for _, persisted := range []bool{false, true} {
 			for call, all := before, false; !all; call++ {
 				var batches []*types.Batch

@@ -3,6 +3,7 @@ package badger
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -12,9 +13,14 @@ import (
 // engine is what the store asks of Badger. Tests wrap it to make any call of
 // the committer fail.
 type engine interface {
-	// begin starts a transaction that writes. Only the committer calls it.
+	// begin starts a transaction that writes, on all that was committed before.
+	// Only the committer calls it.
 	begin() tx
-	// view runs read in a transaction that sees one state of the database.
+	// sync returns when what was committed is durable; from then on views see it.
+	// After an error it may be. Only the committer calls it.
+	sync() error
+	// view runs read in a transaction that sees one state of the database, all of
+	// it durable. It waits for no commit.
 	view(read func(*badger.Txn) error) error
 	// limits are the greatest size and number of writes of a transaction.
 	limits() (bytes, count int)
@@ -30,7 +36,8 @@ type tx interface {
 	get(key []byte) ([]byte, error)
 	set(key, value []byte) error
 	remove(key []byte) error
-	// commit returns when the writes are durable. After an error they may be.
+	// commit returns when the writes are in the database, for sync to make them
+	// durable. After an error they may be there.
 	commit() error
 	discard()
 }
@@ -39,32 +46,108 @@ type tx interface {
 // own recommendation.
 const gcRatio = 0.5
 
-type database struct{ *badger.DB }
+// database is Badger with versions of the store's making. Badger alone syncs two
+// files in each commit, one of them empty here, and lets readers wait meanwhile;
+// so the committer syncs, and a view reads at the last version that is durable.
+type database struct {
+	*badger.DB
+	log     *memLog
+	written uint64 // version of the last transaction; owned by the committer
 
-func (d database) begin() tx { return transaction{d.NewTransaction(true)} }
+	mu      sync.Mutex
+	durable uint64         // version of the last that is synced
+	viewers map[uint64]int // views under way, by their version
+}
 
-func (d database) view(read func(*badger.Txn) error) error { return d.View(read) }
+// newDatabase takes db over. What it holds was read from its files, and is
+// durable. After an error it is closed.
+func newDatabase(db *badger.DB) (*database, error) {
+	log, err := openMemLog(db.Opts().Dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", types.ErrStore, err), db.Close())
+	}
+	version := db.MaxVersion()
+	db.SetDiscardTs(version)
+	return &database{DB: db, log: log, written: version, durable: version, viewers: map[uint64]int{}}, nil
+}
+
+func (d *database) begin() tx {
+	return &transaction{Txn: d.NewTransactionAt(d.written, true), db: d}
+}
+
+func (d *database) sync() error {
+	if err := d.log.sync(); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	d.mu.Lock()
+	d.durable = d.written
+	oldest := d.durable
+	for version := range d.viewers {
+		oldest = min(oldest, version)
+	}
+	d.mu.Unlock()
+	d.SetDiscardTs(oldest) // compactions may drop what no view sees
+	return nil
+}
+
+func (d *database) view(read func(*badger.Txn) error) error {
+	d.mu.Lock()
+	version := d.durable
+	d.viewers[version]++
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.viewers[version]--; d.viewers[version] == 0 {
+			delete(d.viewers, version)
+		}
+	}()
+	txn := d.NewTransactionAt(version, false)
+	defer txn.Discard()
+	return read(txn)
+}
 
 // limits leave a twentieth for what Badger adds to a transaction.
-func (d database) limits() (bytes, count int) {
+func (d *database) limits() (bytes, count int) {
 	return int(d.MaxBatchSize() * 19 / 20), int(d.MaxBatchCount() * 19 / 20)
 }
 
-func (d database) collect() error { return d.RunValueLogGC(gcRatio) }
+func (d *database) collect() error { return d.RunValueLogGC(gcRatio) }
 
-func (d database) close() error { return d.Close() }
+func (d *database) close() error { return errors.Join(d.Close(), d.log.close()) }
 
-type transaction struct{ *badger.Txn }
+type transaction struct {
+	*badger.Txn
+	db     *database
+	writes bool
+}
 
-func (t transaction) get(key []byte) ([]byte, error) { return get(t.Txn, key) }
+func (t *transaction) get(key []byte) ([]byte, error) { return get(t.Txn, key) }
 
-func (t transaction) set(key, value []byte) error { return t.Set(key, value) }
+func (t *transaction) set(key, value []byte) error {
+	t.writes = true
+	return t.Set(key, value)
+}
 
-func (t transaction) remove(key []byte) error { return t.Delete(key) }
+func (t *transaction) remove(key []byte) error {
+	t.writes = true
+	return t.Delete(key)
+}
 
-func (t transaction) commit() error { return t.Commit() }
+// commit takes the next version: inspect relies on there being no gaps. One that
+// writes nothing leaves no trace, and takes none.
+func (t *transaction) commit() error {
+	if !t.writes {
+		return nil
+	}
+	if err := t.CommitAt(t.db.written+1, nil); err != nil {
+		return err
+	}
+	t.db.written++
+	return nil
+}
 
-func (t transaction) discard() { t.Discard() }
+func (t *transaction) discard() { t.Discard() }
 
 // get returns a copy of the value of key, nil when there is none.
 func get(txn *badger.Txn, key []byte) ([]byte, error) {

@@ -42,7 +42,7 @@ func openBadger(opts badger.Options) (db *badger.DB, err error) {
 			db, err = nil, corrupt("%v", r)
 		}
 	}()
-	db, err = badger.Open(opts)
+	db, err = badger.OpenManaged(opts)
 	if err == nil {
 		return db, nil
 	}
@@ -89,7 +89,10 @@ func readIdentity(eng engine, network string, count, marked bool) (identity, err
 	if err := t.set(systemKey(recordStarts), uvarints(id.starts)); err != nil {
 		return identity{}, fmt.Errorf("%w: count the start: %w", types.ErrStore, err)
 	}
-	if err := t.commit(); err != nil {
+	if err = t.commit(); err == nil {
+		err = eng.sync()
+	}
+	if err != nil {
 		return identity{}, fmt.Errorf("%w: count the start: %w", types.ErrStore, err)
 	}
 	return id, nil

@@ -116,6 +116,8 @@ type faultyEngine struct {
 
 func (e faultyEngine) begin() tx { return &faultyTx{tx: e.engine.begin(), faults: e.faults} }
 
+func (e faultyEngine) sync() error { return e.call("sync", e.engine.sync) }
+
 type faultyTx struct {
 	tx
 	*faults

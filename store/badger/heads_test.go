@@ -40,7 +40,7 @@ func TestHeadsInMemory(t *testing.T) {
 		dag.Add(b)
 		var end logState
 		err = s.view(func(txn *badger.Txn) (err error) {
-			_, end, err = findLog(transaction{txn}, dag.Topic())
+			_, end, err = findLog(reader(txn), dag.Topic())
 			return err
 		})
 		if err != nil {

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/ipfs/go-cid"
 
 	"github.com/cairn-p2p/cairn/crdt"
@@ -92,7 +91,7 @@ func rehearse(t *testing.T) (calls []string, outcome string) {
 	}
 	l.run(func() bool { return false })
 	calls = l.faults.watched()
-	for _, name := range []string{"get", "set", "remove", "commit"} {
+	for _, name := range []string{"get", "set", "remove", "commit", "sync"} {
 		if !slices.Contains(calls, name) {
 			t.Errorf("no call of %s among %v", name, calls)
 		}
@@ -150,12 +149,7 @@ func newLife(t *testing.T) *life {
 func (l *life) begin() {
 	l.Helper()
 	var err error
-	hooks := hooks{
-		wrap: l.faults.wrap,
-		// A kill leaves what was written, synced or not.
-		tune: func(b badger.Options) badger.Options { return b.WithSyncWrites(false) },
-	}
-	if l.store, err = Open(l.dir, Options{MinFree: NoMinFree, hooks: hooks}); err != nil {
+	if l.store, err = Open(l.dir, Options{MinFree: NoMinFree, hooks: hooks{wrap: l.faults.wrap}}); err != nil {
 		l.Fatal(err)
 	}
 	l.replica = crdt.New(&crdt.Config{

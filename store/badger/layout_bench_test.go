@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
 
@@ -80,30 +81,27 @@ func layOut(b *testing.B, l layout) {
 	const events, size = 200_000, 64
 	b.StopTimer()
 	dir := b.TempDir()
-	db, err := badger.Open(badgerOptions(dir, Options{}.withDefaults()))
-	if err != nil {
-		b.Fatal(err)
-	}
+	db := openDatabase(b, dir)
 	dag := storetest.NewDAG(b, rand.New(rand.NewPCG(1, 2)), "topic", 1)
 	batches := makeBatches(dag, events/size, size)
 	before := writtenBytes(b)
 	state := logState{}
 	b.StartTimer()
 	for _, batch := range batches {
-		txn := db.NewTransaction(true)
+		txn := db.begin()
 		for _, e := range batch.Events {
 			state = logState{count: state.count + 1, hash: state.hash.Next(e.CID)}
-			if err := put(transaction{txn}, l.put(1, state, e)); err != nil {
+			if err := put(txn, l.put(1, state, e)); err != nil {
 				b.Fatal(err)
 			}
 		}
-		if err := txn.Commit(); err != nil {
+		if err := errors.Join(txn.commit(), db.sync()); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.StopTimer()
 	written := b.Elapsed()
-	if err := db.Close(); err != nil { // what is read comes from tables
+	if err := db.close(); err != nil { // what is read comes from tables
 		b.Fatal(err)
 	}
 	bytes := writtenBytes(b) - before
@@ -111,10 +109,8 @@ func layOut(b *testing.B, l layout) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if db, err = badger.Open(badgerOptions(dir, Options{}.withDefaults())); err != nil {
-		b.Fatal(err)
-	}
-	defer db.Close() //nolint:errcheck // nothing was written
+	db = openDatabase(b, dir)
+	defer db.close() //nolint:errcheck // nothing was written
 	b.StartTimer()
 	scanned := scanLayout(b, db, l)
 	b.StopTimer()
@@ -136,9 +132,9 @@ func layOut(b *testing.B, l layout) {
 }
 
 // scanLayout reads the delivery log with its events, and returns their number.
-func scanLayout(b *testing.B, db *badger.DB, l layout) int {
+func scanLayout(b *testing.B, db *database, l layout) int {
 	n := 0
-	err := db.View(func(txn *badger.Txn) error {
+	err := db.view(func(txn *badger.Txn) error {
 		prefix := topicKey(kindLog, 1, 0)
 		opts := badger.DefaultIteratorOptions
 		opts.Prefix = prefix
@@ -166,9 +162,9 @@ func scanLayout(b *testing.B, db *badger.DB, l layout) int {
 const finds = 50_000
 
 // findInLayout reads events by their CIDs, at random.
-func findInLayout(b *testing.B, db *badger.DB, dag *storetest.DAG, l layout) {
+func findInLayout(b *testing.B, db *database, dag *storetest.DAG, l layout) {
 	rng := rand.New(rand.NewPCG(5, 6))
-	err := db.View(func(txn *badger.Txn) error {
+	err := db.view(func(txn *badger.Txn) error {
 		for range finds {
 			e := dag.Events[rng.IntN(len(dag.Events))]
 			item, err := txn.Get(digestKey(kindEvent, types.Digest(e.CID)))

@@ -98,8 +98,12 @@ const (
 	tableSize        = 8 << 20
 	levelZeroTables  = 20
 	levelZeroStalled = 40
-	// valueLogSize is small because no value is as long as Badger's threshold
-	// for it, 1 MiB: the value log stays empty and only its file is mapped.
+	// valueThreshold is the length in bytes from which Badger puts a value into
+	// its value log. The committer refuses such values, because it does not sync
+	// that log; an event takes half as much at most.
+	valueThreshold = 1 << 20
+	// valueLogSize is small because the value log stays empty: only its file is
+	// mapped.
 	valueLogSize = 2 << 20
 	// blockCacheSize bounds the memory for decompressed blocks.
 	blockCacheSize = 64 << 20
@@ -109,12 +113,13 @@ const (
 
 func badgerOptions(dir string, o Options) badger.Options {
 	return o.hooks.tune(badger.DefaultOptions(dir).
-		WithSyncWrites(true).
+		WithSyncWrites(!committerSyncs).
 		WithDetectConflicts(false). // one committer writes
 		WithMemTableSize(memTableSize).
 		WithBaseTableSize(tableSize).
 		WithNumLevelZeroTables(levelZeroTables).
 		WithNumLevelZeroTablesStall(levelZeroStalled).
+		WithValueThreshold(valueThreshold).
 		WithValueLogFileSize(valueLogSize).
 		WithBlockCacheSize(blockCacheSize).
 		WithNumCompactors(compactors).

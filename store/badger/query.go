@@ -80,7 +80,7 @@ func (p position) compare(o position) int {
 
 // plan chooses the index.
 func (r *query) plan(txn *badger.Txn, topic types.TopicID) error {
-	no, state, err := findLog(transaction{txn}, topic)
+	no, state, err := findLog(reader(txn), topic)
 	if err != nil {
 		return err
 	}

@@ -134,7 +134,7 @@ func (s *Store) Log(topic types.TopicID, after types.Cursor) iter.Seq2[types.Ent
 		err := s.view(func(txn *badger.Txn) error {
 			var state logState
 			var err error
-			if no, state, err = findLog(transaction{txn}, topic); err != nil {
+			if no, state, err = findLog(reader(txn), topic); err != nil {
 				return err
 			}
 			end = state.count
@@ -169,7 +169,7 @@ func (s *Store) Log(topic types.TopicID, after types.Cursor) iter.Seq2[types.Ent
 func (s *Store) At(topic types.TopicID, numbers []uint64) ([]cid.Cid, error) {
 	cids := make([]cid.Cid, 0, len(numbers))
 	err := s.view(func(txn *badger.Txn) error {
-		no, state, err := findLog(transaction{txn}, topic)
+		no, state, err := findLog(reader(txn), topic)
 		if err != nil {
 			return err
 		}

@@ -72,7 +72,11 @@ func (s *Store) openEngine(first bool) error {
 	if err != nil {
 		return err
 	}
-	eng := s.opts.hooks.wrap(database{db})
+	base, err := newDatabase(db)
+	if err != nil {
+		return err
+	}
+	eng := s.opts.hooks.wrap(base)
 	marked, err := hasMarker(s.dir)
 	if err != nil {
 		return errors.Join(err, eng.close())

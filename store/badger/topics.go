@@ -236,7 +236,7 @@ func readHeads(heads *scan, no topicNo) ([]types.Head, error) {
 func (s *Store) Load(topic types.TopicID, self types.Publisher) (types.TopicState, error) {
 	var state types.TopicState
 	err := s.view(func(txn *badger.Txn) error {
-		no, end, err := findLog(transaction{txn}, topic)
+		no, end, err := findLog(reader(txn), topic)
 		if err != nil {
 			return err
 		}
@@ -297,12 +297,12 @@ func mustFindTopic(get getter, topic types.TopicID) (topicNo, error) {
 }
 
 // findLog returns a topic's number and the end of its log.
-func findLog(t interface{ get([]byte) ([]byte, error) }, topic types.TopicID) (topicNo, logState, error) {
-	no, err := mustFindTopic(t.get, topic)
+func findLog(get getter, topic types.TopicID) (topicNo, logState, error) {
+	no, err := mustFindTopic(get, topic)
 	if err != nil {
 		return 0, logState{}, err
 	}
-	b, err := t.get(topicKey(kindState, no, 0))
+	b, err := get(topicKey(kindState, no, 0))
 	if err != nil {
 		return 0, logState{}, err
 	}
@@ -378,14 +378,16 @@ func (s *Store) Metas(prefix, after string, limit int) ([]types.Record, error) {
 	return records, nil
 }
 
-// SetMeta stores value under key, durably; nil deletes.
+// SetMeta stores value under key, durably; nil deletes. One of 1 MiB or more is
+// types.ErrInvalidArgument.
 func (s *Store) SetMeta(key string, value []byte) error {
 	return s.setMetas(types.Record{Key: key, Value: value})
 }
 
 // SetMetas stores all the records, durably, or none of them; after
 // types.ErrStore it may be either. It is types.ErrDiskFull on a full disk,
-// unless it only deletes.
+// unless it only deletes, and types.ErrInvalidArgument with a value of 1 MiB or
+// more.
 func (s *Store) SetMetas(records ...types.Record) error {
 	for _, r := range records {
 		if r.Value == nil {

@@ -61,7 +61,7 @@ func tuning(b *testing.B, tune func(badger.Options) badger.Options, size int) {
 	var db *badger.DB
 	opts := Options{MinFree: NoMinFree}
 	opts.hooks.tune = tune
-	opts.hooks.wrap = func(e engine) engine { db = e.(database).DB; return e }
+	opts.hooks.wrap = func(e engine) engine { db = e.(*database).DB; return e }
 	dir := b.TempDir()
 	s, err := Open(dir, opts)
 	if err != nil {
