@@ -20,9 +20,9 @@ import (
 type Local interface {
 	// Genesis returns the genesis of topic if this node replicates it.
 	Genesis(topic types.TopicID) (g *types.Genesis, replicated bool)
-	// Known reports, in the order of cids, which of them are integrated or
-	// pending in topic.
-	Known(topic types.TopicID, cids []cid.Cid) []bool
+	// Known reports, in the order of events, which of them are integrated or
+	// pending in topic, which all are of.
+	Known(topic types.TopicID, events []*types.Event) []bool
 	// Wants reports whether this node would begin to replicate the topic of g,
 	// which it does not replicate now, on receiving a message of it.
 	Wants(g *types.Genesis) bool

@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -130,10 +131,19 @@ func (d *driver) unload() {
 // remembers reports whether an unloaded driver holds what the store does not.
 func (d *driver) remembers() bool { return d.stale || d.doubt != clock.Doubt{} }
 
-// heights reads what the clock needs to know of events, their links and heads.
+// heights reads what the clock needs to know of events, their links and heads. A
+// link to one of the events themselves is known with that, or the clock integrates
+// it before.
 func (d *driver) heights(events []*types.Event, heads []cid.Cid) (map[cid.Cid]uint64, error) {
-	ids := make([]cid.Cid, 0, 2*len(events)+len(heads))
-	seen := make(map[cid.Cid]struct{}, cap(ids))
+	known, err := d.replica.cfg.Store.HeightsOf(d.replica.topic, events)
+	if err != nil {
+		return nil, fmt.Errorf("look up events: %w", err)
+	}
+	var ids []cid.Cid
+	seen := make(map[cid.Cid]struct{}, 2*len(events))
+	for _, e := range events {
+		seen[e.CID] = struct{}{}
+	}
 	want := func(id cid.Cid) {
 		if _, ok := seen[id]; !ok {
 			seen[id] = struct{}{}
@@ -141,7 +151,6 @@ func (d *driver) heights(events []*types.Event, heads []cid.Cid) (map[cid.Cid]ui
 		}
 	}
 	for _, e := range events {
-		want(e.CID)
 		for _, l := range e.Links {
 			want(l)
 		}
@@ -149,9 +158,12 @@ func (d *driver) heights(events []*types.Event, heads []cid.Cid) (map[cid.Cid]ui
 	for _, id := range heads {
 		want(id)
 	}
-	known, err := d.replica.cfg.Store.Heights(d.replica.topic, ids)
-	if err != nil {
-		return nil, fmt.Errorf("look up links: %w", err)
+	if len(ids) > 0 {
+		others, err := d.replica.cfg.Store.Heights(d.replica.topic, ids)
+		if err != nil {
+			return nil, fmt.Errorf("look up links: %w", err)
+		}
+		maps.Copy(known, others)
 	}
 	return known, d.checkOwn(events, known)
 }

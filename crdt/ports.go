@@ -17,6 +17,9 @@ type Store interface {
 	// Heights returns the height of each of cids that is integrated: 0 for one
 	// that is an event of another topic. Absent ones are left out.
 	Heights(topic types.TopicID, cids []cid.Cid) (map[cid.Cid]uint64, error)
+	// HeightsOf is Heights of events, all of the topic: a store may know of most
+	// that are new without looking for them.
+	HeightsOf(topic types.TopicID, events []*types.Event) (map[cid.Cid]uint64, error)
 	// Commit blocks until the batch is durable, all of it, or has failed, none
 	// of it; only after types.ErrStore may it be either, and the caller loads
 	// the topic again. types.ErrDiskFull and types.ErrConflict change nothing.

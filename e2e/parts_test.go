@@ -112,11 +112,11 @@ func (p *part) Genesis(topic types.TopicID) (*types.Genesis, bool) {
 	return p.genesis, topic == p.genesis.ID()
 }
 
-func (p *part) Known(topic types.TopicID, cids []cid.Cid) []bool {
-	known := make([]bool, len(cids))
-	heights, err := p.Heights(topic, cids)
-	for i, id := range cids {
-		known[i] = err == nil && heights[id] > 0
+func (p *part) Known(topic types.TopicID, events []*types.Event) []bool {
+	known := make([]bool, len(events))
+	heights, err := p.HeightsOf(topic, events)
+	for i, e := range events {
+		known[i] = err == nil && heights[e.CID] > 0
 	}
 	return known
 }
@@ -146,6 +146,17 @@ func (p *part) Missing(topic types.TopicID, cids []cid.Cid) ([]cid.Cid, error) {
 	for _, id := range cids {
 		if heights[id] == 0 {
 			missing = append(missing, id)
+		}
+	}
+	return missing, err
+}
+
+func (p *part) MissingOf(topic types.TopicID, events []*types.Event) ([]*types.Event, error) {
+	heights, err := p.HeightsOf(topic, events)
+	var missing []*types.Event
+	for _, e := range events {
+		if heights[e.CID] == 0 {
+			missing = append(missing, e)
 		}
 	}
 	return missing, err

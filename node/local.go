@@ -24,14 +24,14 @@ func (l gossipLocal) Genesis(topic types.TopicID) (*types.Genesis, bool) {
 	return t.Genesis(), true
 }
 
-func (l gossipLocal) Known(topic types.TopicID, cids []cid.Cid) []bool {
-	known := make([]bool, len(cids))
-	heights, err := l.n.store.Heights(topic, cids)
+func (l gossipLocal) Known(topic types.TopicID, events []*types.Event) []bool {
+	known := make([]bool, len(events))
+	heights, err := l.n.store.HeightsOf(topic, events)
 	if err != nil {
 		return known // what is taken for new is found to be known later
 	}
-	for i, id := range cids {
-		known[i] = heights[id] > 0
+	for i, e := range events {
+		known[i] = heights[e.CID] > 0
 	}
 	return known
 }
@@ -148,6 +148,20 @@ func (l syncLocal) Missing(topic types.TopicID, cids []cid.Cid) ([]cid.Cid, erro
 	for _, id := range cids {
 		if heights[id] == 0 {
 			missing = append(missing, id)
+		}
+	}
+	return missing, nil
+}
+
+func (l syncLocal) MissingOf(topic types.TopicID, events []*types.Event) ([]*types.Event, error) {
+	heights, err := l.n.store.HeightsOf(topic, events)
+	if err != nil {
+		return nil, err
+	}
+	var missing []*types.Event
+	for _, e := range events {
+		if heights[e.CID] == 0 {
+			missing = append(missing, e)
 		}
 	}
 	return missing, nil

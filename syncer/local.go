@@ -48,6 +48,8 @@ type Local interface {
 
 	// Missing returns those of cids that are not integrated in the topic.
 	Missing(topic types.TopicID, cids []cid.Cid) ([]cid.Cid, error)
+	// MissingOf is Missing of events, all of the topic, in their order.
+	MissingOf(topic types.TopicID, events []*types.Event) ([]*types.Event, error)
 	// Verify checks the witness of each event and that its publisher may
 	// publish. It returns one error for each event, nil for a good one:
 	// types.ErrBadWitness, types.ErrNotWriter and types.ErrInvalidEvent blame

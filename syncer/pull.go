@@ -154,23 +154,13 @@ func (p *puller) take(ctx context.Context, page *pb.PullAnswer) ([]cid.Cid, erro
 
 // missingOf returns those of events that are not integrated here, in order.
 func (s *Syncer) missingOf(topic types.TopicID, events []*types.Event) ([]*types.Event, error) {
-	cids := make([]cid.Cid, len(events))
-	for i, e := range events {
-		cids[i] = e.CID
-	}
-	wanted, err := s.wanted(topic, cids)
+	missing, err := s.local.MissingOf(topic, events)
 	if err != nil {
-		return nil, err
-	}
-	kept := events[:0]
-	for _, e := range events {
-		if wanted[e.CID] {
-			kept = append(kept, e)
-		}
+		return nil, fmt.Errorf("look for events: %w", err)
 	}
 	s.count.events.Add(uint64(len(events)))
-	s.count.redundant.Add(uint64(len(events) - len(kept)))
-	return kept, nil
+	s.count.redundant.Add(uint64(len(events) - len(missing)))
+	return missing, nil
 }
 
 func (s *Syncer) wanted(topic types.TopicID, cids []cid.Cid) (map[cid.Cid]bool, error) {

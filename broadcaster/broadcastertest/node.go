@@ -66,12 +66,12 @@ func (n *Node) Genesis(topic types.TopicID) (*types.Genesis, bool) {
 }
 
 // Known implements broadcaster.Local.
-func (n *Node) Known(_ types.TopicID, cids []cid.Cid) []bool {
+func (n *Node) Known(_ types.TopicID, events []*types.Event) []bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	known := make([]bool, len(cids))
-	for i, c := range cids {
-		known[i] = n.known[c]
+	known := make([]bool, len(events))
+	for i, e := range events {
+		known[i] = n.known[e.CID]
 	}
 	return known
 }

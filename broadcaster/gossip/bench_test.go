@@ -26,10 +26,10 @@ type sink struct {
 func (s *sink) Genesis(types.TopicID) (*types.Genesis, bool) { return s.genesis, true }
 func (s *sink) Wants(*types.Genesis) bool                    { return false }
 
-func (s *sink) Known(_ types.TopicID, cids []cid.Cid) []bool {
-	known := make([]bool, len(cids))
-	for i, c := range cids {
-		known[i] = s.got[s.index[c]].Load()
+func (s *sink) Known(_ types.TopicID, events []*types.Event) []bool {
+	known := make([]bool, len(events))
+	for i, e := range events {
+		known[i] = s.got[s.index[e.CID]].Load()
 	}
 	return known
 }

@@ -237,12 +237,11 @@ func (v *validator) fresh(in *inbound) []*types.Event {
 		return nil
 	}
 	known := make([]bool, len(in.decoded))
-	cids := make([]cid.Cid, len(in.decoded))
 	for i, e := range in.decoded {
-		known[i], cids[i] = v.recent.add(e), e.CID
+		known[i] = v.recent.add(e)
 	}
 	if in.replicated {
-		known = v.local.Known(in.topic, cids)
+		known = v.local.Known(in.topic, in.decoded)
 	}
 	fresh := make([]*types.Event, 0, len(in.decoded))
 	for i, e := range in.decoded {

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/ipfs/go-cid"
-
 	"github.com/cairn-p2p/cairn/broadcaster"
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -143,12 +141,8 @@ func (b *Broadcaster) receive(m broadcaster.Message) {
 }
 
 func (b *Broadcaster) unknown(topic types.TopicID, events []*types.Event) []*types.Event {
-	cids := make([]cid.Cid, len(events))
-	for i, e := range events {
-		cids[i] = e.CID
-	}
 	var unknown []*types.Event
-	for i, known := range b.local.Known(topic, cids) {
+	for i, known := range b.local.Known(topic, events) {
 		if !known {
 			unknown = append(unknown, events[i])
 		}

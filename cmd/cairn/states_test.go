@@ -253,11 +253,11 @@ type crier struct {
 // deaf is what a crier makes of others' messages.
 type deaf struct{}
 
-func (deaf) Genesis(types.TopicID) (*types.Genesis, bool)      { return nil, false }
-func (deaf) Known(_ types.TopicID, cids []cid.Cid) []bool      { return make([]bool, len(cids)) }
-func (deaf) Wants(*types.Genesis) bool                         { return false }
-func (deaf) Receive(broadcaster.Message)                       {}
-func believe(_ context.Context, events []*types.Event) []error { return make([]error, len(events)) }
+func (deaf) Genesis(types.TopicID) (*types.Genesis, bool)        { return nil, false }
+func (deaf) Known(_ types.TopicID, events []*types.Event) []bool { return make([]bool, len(events)) }
+func (deaf) Wants(*types.Genesis) bool                           { return false }
+func (deaf) Receive(broadcaster.Message)                         {}
+func believe(_ context.Context, events []*types.Event) []error   { return make([]error, len(events)) }
 
 func newCrier(t *testing.T) crier {
 	t.Helper()

@@ -43,6 +43,40 @@ func (s *Store) Heights(topic types.TopicID, cids []cid.Cid) (map[cid.Cid]uint64
 	return heights, nil
 }
 
+// HeightsOf is Heights of the CIDs of events, which are of the topic. An event
+// whose seq is greater than any that its publisher has integrated in the topic is
+// absent for sure, and is not looked for: so most of what is new costs no look-up.
+func (s *Store) HeightsOf(topic types.TopicID, events []*types.Event) (map[cid.Cid]uint64, error) {
+	heights := map[cid.Cid]uint64{}
+	err := s.view(func(txn *badger.Txn) error {
+		no, err := findTopic(reader(txn), topic)
+		if err != nil || no == 0 {
+			return err
+		}
+		var cids []cid.Cid
+		seqs := map[types.Publisher]uint64{}
+		for _, e := range events {
+			seq, ok := seqs[e.Publisher]
+			if !ok {
+				tip, err := readTip(reader(txn), no, e.Publisher)
+				if err != nil {
+					return err
+				}
+				seq = tip.Seq
+				seqs[e.Publisher] = seq
+			}
+			if e.Seq <= seq {
+				cids = append(cids, e.CID)
+			}
+		}
+		return places(txn, cids, func(i int, at place) { heights[cids[i]] = at.height })
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read heights: %w", err)
+	}
+	return heights, nil
+}
+
 // Get returns the events, whatever their topic, in the order of cids: nil for
 // one that is not integrated.
 func (s *Store) Get(cids []cid.Cid) ([]*types.Event, error) {

@@ -30,6 +30,15 @@ func (s *Store) Heights(id types.TopicID, cids []cid.Cid) (map[cid.Cid]uint64, e
 	return heights, err
 }
 
+// HeightsOf is Heights of the CIDs of events, which are of the topic.
+func (s *Store) HeightsOf(id types.TopicID, events []*types.Event) (map[cid.Cid]uint64, error) {
+	cids := make([]cid.Cid, len(events))
+	for i, e := range events {
+		cids[i] = e.CID
+	}
+	return s.Heights(id, cids)
+}
+
 // Get returns the events, whatever their topic, in the order of cids: nil for
 // one that is not integrated.
 func (s *Store) Get(cids []cid.Cid) ([]*types.Event, error) {

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"slices"
 	"sync"
@@ -136,9 +137,7 @@ func testForkedSeq(d *disk) {
 	dag := d.joined("topic", 1)
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	for i, seq := range []uint64{5, 5, 3, 4} {
-		e, err := types.NewEvent(types.Body{Topic: dag.Topic(), Publisher: types.PublisherOf(key), Seq: seq, Height: 1, Payload: []byte{byte(i)}})
-		must(d, err)
-		types.SignEvents(key, []*types.Event{e})
+		e := lone(d, dag, key, seq, i)
 		b := &types.Batch{
 			Topic: dag.Topic(), First: uint64(i) + 1, Events: []*types.Event{e},
 			AddHeads: []types.Head{{CID: e.CID, Height: 1}},
@@ -150,6 +149,53 @@ func testForkedSeq(d *disk) {
 	must(d, err)
 	if want := (types.Tip{CID: dag.Events[0].CID, Seq: 5, Height: 1}); state.Tip != want {
 		d.Errorf("tip %v, want %v", state.Tip, want)
+	}
+}
+
+// lone is an event without links; n makes it another one of the same seq.
+func lone(d *disk, dag *DAG, key ed25519.PrivateKey, seq uint64, n int) *types.Event {
+	d.Helper()
+	e, err := types.NewEvent(types.Body{Topic: dag.Topic(), Publisher: types.PublisherOf(key), Seq: seq, Height: 1, Payload: []byte{byte(n)}})
+	must(d, err)
+	types.SignEvents(key, []*types.Event{e})
+	return e
+}
+
+// What is integrated is found whatever its seq is beside others', and nothing else.
+func testHeightsOf(d *disk) {
+	dag := d.joined("topic", 1)
+	key, other := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize)), ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, ed25519.SeedSize))
+	var all []*types.Event
+	for _, seq := range d.rng.Perm(20) {
+		for n := range 3 { // forks
+			all = append(all, lone(d, dag, key, uint64(seq)+1, n))
+		}
+	}
+	all = append(all, lone(d, dag, other, 1, 0))
+	stored := map[cid.Cid]bool{}
+	for _, e := range all {
+		known, err := d.store.HeightsOf(dag.Topic(), all)
+		must(d, err)
+		for _, e := range all {
+			if h, ok := known[e.CID]; ok != stored[e.CID] || ok && h != e.Height {
+				d.Fatalf("event of seq %d: height %d, %v with %d stored; it is stored: %v", e.Seq, h, ok, len(stored), stored[e.CID])
+			}
+		}
+		if d.rng.IntN(3) > 0 {
+			b := &types.Batch{
+				Topic: dag.Topic(), First: uint64(len(stored)) + 1, Events: []*types.Event{e},
+				AddHeads: []types.Head{{CID: e.CID, Height: 1}},
+			}
+			must(d, d.store.Commit(b))
+			dag.Add(b)
+			stored[e.CID] = true
+		}
+	}
+	unknown := NewDAG(d, d.rng, "unknown", 1)
+	known, err := d.store.HeightsOf(unknown.Topic(), unknown.Batch(2).Events)
+	must(d, err)
+	if len(known) > 0 {
+		d.Errorf("%d heights in a topic that is not held", len(known))
 	}
 }
 
@@ -208,6 +254,7 @@ func testClosed(d *disk) {
 	_, errs["Topics"] = collect(s.Topics())
 	_, errs["Load"] = s.Load(dag.Topic(), types.Publisher{})
 	_, errs["Heights"] = s.Heights(dag.Topic(), nil)
+	_, errs["HeightsOf"] = s.HeightsOf(dag.Topic(), nil)
 	_, errs["Get"] = s.Get(nil)
 	_, errs["Log"] = collect(s.Log(dag.Topic(), types.Cursor{}))
 	_, errs["Query"] = collect(s.Query(dag.Topic(), types.Query{}))

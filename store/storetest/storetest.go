@@ -26,6 +26,7 @@ type Store interface {
 	Topics() iter.Seq2[types.TopicInfo, error]
 	Load(topic types.TopicID, self types.Publisher) (types.TopicState, error)
 	Heights(topic types.TopicID, cids []cid.Cid) (map[cid.Cid]uint64, error)
+	HeightsOf(topic types.TopicID, events []*types.Event) (map[cid.Cid]uint64, error)
 	Commit(batch *types.Batch) error
 	Get(cids []cid.Cid) ([]*types.Event, error)
 	Log(topic types.TopicID, after types.Cursor) iter.Seq2[types.Entry, error]
@@ -73,6 +74,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"ForkedSeq":        testForkedSeq,
 		"BatchWitness":     testBatchWitness,
 		"Heights":          testHeights,
+		"HeightsOf":        testHeightsOf,
 		"Get":              testGet,
 		"Log":              testLog,
 		"At":               testAt,

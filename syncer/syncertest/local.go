@@ -365,6 +365,23 @@ func (l *Local) Missing(topic types.TopicID, cids []cid.Cid) ([]cid.Cid, error) 
 	return missing, nil
 }
 
+// MissingOf returns those of events that are not integrated.
+func (l *Local) MissingOf(topic types.TopicID, events []*types.Event) ([]*types.Event, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.topics[topic]
+	if r == nil {
+		return nil, types.ErrNotFound
+	}
+	var missing []*types.Event
+	for _, e := range events {
+		if r.events[e.CID] == nil {
+			missing = append(missing, e)
+		}
+	}
+	return missing, nil
+}
+
 // Verify checks witnesses.
 func (l *Local) Verify(ctx context.Context, events []*types.Event) []error {
 	errs := make([]error, len(events))
