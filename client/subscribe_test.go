@@ -602,6 +602,39 @@ func TestSubmitRefuses(t *testing.T) {
 	}
 }
 
+// A broker keeps what it has of a topic that it left, and serves it to nobody.
+func TestLeftTopicIsNotServed(t *testing.T) {
+	n, topic := openBroker(t, "t")
+	appendMany(t, topic, 1)
+	heads, err := topic.Heads(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := topic.Get(heads[0].CID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Leave(testContext(t), "t"); err != nil {
+		t.Fatal(err)
+	}
+	from := newSource(dialed(t, n), topic.ID())
+	if _, err := from.submit(testContext(t), all); !errors.Is(err, types.ErrNotFound) {
+		t.Errorf("submit: %v", err)
+	}
+	s := Subscription{Topic: topic.ID()}
+	seen, err := OpenSeen("", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seen.Close() //nolint:errcheck // it is temporary
+	for d, err := range Subscribe(testContext(t), dialed(t, n), s, seen) {
+		if !errors.Is(err, types.ErrNotFound) {
+			t.Fatalf("event %v, %v", d.Event, err)
+		}
+		break
+	}
+}
+
 // Where some links are unknown, an event is still higher than those that are known.
 func TestHeightAboveKnownLinks(t *testing.T) {
 	s := Subscription{Topic: types.SumCID([]byte("topic")), Now: true}

@@ -118,7 +118,10 @@ func (c *Consumer) progress() (*progress, error) {
 // checks that the log is the same.
 func (c *Consumer) rebuild(l *loaded, p *progress) error {
 	runs, was := p.runs, p.delivered
-	at := p.floor
+	at, now := p.floor, c.set.now()
+	if p.at > now {
+		l.version++ // the deadlines move back once, not with each load
+	}
 	for at.Number < p.scanned.Number {
 		events, err := l.feed.read(l.log, at)
 		if err != nil {
@@ -147,7 +150,7 @@ func (c *Consumer) rebuild(l *loaded, p *progress) error {
 				if it == nil || it.state != ready {
 					return corrupt("event %d was delivered, and is settled or held back", e.cursor.Number)
 				}
-				l.restore(it, was[0].attempts, was[0].deadline)
+				l.restore(it, was[0].attempts, p.deadline(was[0], now))
 				was = was[1:]
 			}
 			at = e.cursor
@@ -164,10 +167,10 @@ func (c *Consumer) rebuild(l *loaded, p *progress) error {
 			return err
 		}
 	}
-	return c.rebuildRequeued(l, p)
+	return c.rebuildRequeued(l, p, now)
 }
 
-func (c *Consumer) rebuildRequeued(l *loaded, p *progress) error {
+func (c *Consumer) rebuildRequeued(l *loaded, p *progress, now int64) error {
 	was := make(map[uint64]delivered, len(p.again))
 	for _, d := range p.again {
 		was[d.number] = d
@@ -185,7 +188,7 @@ func (c *Consumer) rebuildRequeued(l *loaded, p *progress) error {
 			if d.attempts <= n.attempts {
 				return corrupt("event %d was delivered %d times, and %d before it was requeued", d.number, d.attempts, n.attempts)
 			}
-			l.restore(it, d.attempts, d.deadline)
+			l.restore(it, d.attempts, p.deadline(d, now))
 		}
 	}
 	return nil

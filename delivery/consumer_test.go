@@ -273,6 +273,39 @@ func TestDeadlineOutlivesRestart(t *testing.T) {
 	}
 }
 
+// A clock that was set back while nobody looked does not keep what is pending, or
+// was requeued, from coming again in its time.
+func TestClockSetBack(t *testing.T) {
+	b := newBench(t)
+	b.chain(t, 1, 3)
+	c := b.create(t, Settings{AckWait: time.Minute, MaxDeliver: 2})
+	given := next(t, c, 1)[0]
+	must(t, c.Term(t.Context(), "why", given.Token))
+	next(t, c, 1)
+	if _, err := c.Requeue(t.Context(), given.CID); err != nil {
+		t.Fatal(err)
+	}
+	next(t, c, 1)
+	b.now = b.now.Add(-10 * 24 * time.Hour)
+	for range 2 { // what was moved stays where it was moved to
+		must(t, b.reopen())
+		var err error
+		c, err = b.Find("c")
+		must(t, err)
+		if ds := next(t, c, 1); len(ds) > 0 && ds[0].Cursor.Number != 3 {
+			t.Errorf("before its time: %v", ds)
+		}
+		b.now = b.now.Add(30 * time.Second)
+	}
+	var numbers []uint64
+	for _, d := range next(t, c, 3) {
+		numbers = append(numbers, d.Cursor.Number)
+	}
+	if !slices.Equal(numbers, []uint64{1, 2, 3}) {
+		t.Errorf("after a minute: %v", numbers)
+	}
+}
+
 // After the log was replaced, a consumer gives nothing until it is reset.
 func TestOtherLog(t *testing.T) {
 	for _, at := range []struct{ scanned, pending int }{{0, 0}, {1, 1}, {3, 1}, {3, 0}} {
@@ -726,6 +759,34 @@ func TestStreamsShare(t *testing.T) {
 			t.Errorf("shares are %v", shares)
 		}
 	})
+}
+
+// What a stream took and did not hand out comes again to others: as a redelivery if
+// they have seen what is behind it, for first deliveries are in the log's order.
+func TestStreamGivesBackInOrder(t *testing.T) {
+	b := newBench(t)
+	b.chain(t, 1, 12)
+	c := b.create(t, Settings{})
+	var numbers []uint64 // of the other subscriber's first deliveries
+	counts := map[uint64]int{}
+	take := func(n int) {
+		for _, d := range next(t, c, n) {
+			if counts[d.Cursor.Number] = d.Count; d.Count == 1 {
+				numbers = append(numbers, d.Cursor.Number)
+			}
+		}
+	}
+	for d, err := range c.Stream(t.Context()) { // takes 1, then 2 and 3
+		must(t, err)
+		if d.Cursor.Number == 2 {
+			take(5)
+			break
+		}
+	}
+	take(12)
+	if !slices.IsSorted(numbers) || len(counts) != 10 || counts[3] != 2 {
+		t.Errorf("first deliveries %v, counts %v", numbers, counts)
+	}
 }
 
 // While a write is under way all who come wait for the next, which is one for

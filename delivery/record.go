@@ -39,8 +39,12 @@ func numberOf(key string) (uint64, error) {
 	return n, nil
 }
 
-// recordVersion is the first byte of every record of a consumer.
-const recordVersion = 1
+// recordVersion is the first byte of every record of a consumer, but for
+// progress with a time: that has timedVersion.
+const (
+	recordVersion = 1
+	timedVersion  = 2
+)
 
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: consumer: %w", types.ErrCorrupt, fmt.Errorf(format, args...))
@@ -171,11 +175,19 @@ func decodeSettings(name string, b []byte) (Settings, error) {
 type progress struct {
 	incarnation      uint64 // of the node, when the consumer began
 	epoch            uint64
+	at               int64 // when it was written, in Unix milliseconds; 0: not known
 	floor, scanned   types.Cursor
 	dead, suppressed uint64
 	runs             []run
 	delivered        []delivered // above the floor, by number
 	again            []delivered // of those requeued, by number
+}
+
+// deadline is that of d, for who reads the progress at the time now. If the clock
+// was set back meanwhile, it is as far ahead as it was when the progress was
+// written: else what is pending would not come again for as long as that.
+func (p *progress) deadline(d delivered, now int64) int64 {
+	return d.deadline - max(0, p.at-now)
 }
 
 // run is a number of entries that are not settled, then of such that are
@@ -191,7 +203,11 @@ type delivered struct {
 
 func (p *progress) encode() []byte {
 	b := make([]byte, 0, 64+4*len(p.runs)+4*len(p.delivered)+4*len(p.again))
-	b = append(b, recordVersion)
+	if p.at == 0 {
+		b = append(b, recordVersion)
+	} else {
+		b = binary.AppendVarint(append(b, timedVersion), p.at)
+	}
 	b = binary.BigEndian.AppendUint64(b, p.epoch)
 	b = binary.AppendUvarint(b, p.floor.Number)
 	b = append(b, p.floor.Hash[:]...)
@@ -226,7 +242,9 @@ func (p *progress) encode() []byte {
 func decodeProgress(b []byte) (*progress, error) {
 	r := &reader{b: b}
 	p := &progress{}
-	r.byte()
+	if r.byte() == timedVersion {
+		p.at = r.varint()
+	}
 	p.epoch = binary.BigEndian.Uint64(r.bytes(8))
 	p.floor = types.Cursor{Number: r.uvarint(), Hash: r.cursor()}
 	ahead := r.uvarint()

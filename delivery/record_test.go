@@ -119,6 +119,8 @@ func FuzzRecords(f *testing.F) {
 	f.Add(p.encode())
 	p.incarnation = 7
 	f.Add(p.encode())
+	p.at = 1_700_000_000_000
+	f.Add(p.encode())
 	n := note{digest: types.Hash{1}, attempts: 3, count: 1, millis: -1, reason: "why"}
 	f.Add(n.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -31,6 +31,7 @@ func (c *Consumer) write(l *loaded) {
 	version, scanned, extra := l.version, l.scanned().Number, l.extra
 	p := l.progress()
 	p.incarnation, p.epoch, p.dead, p.suppressed = c.set.incarnation, l.epoch, l.dead, l.suppressed
+	p.at = c.set.now()
 	l.extra = nil
 	c.saving = make(chan struct{})
 	c.mu.Unlock()

@@ -75,6 +75,8 @@ type window struct {
 	pending  queue // by deadline
 	barriers queue // of the waiting, those that only a bound holds back
 
+	seen uint64 // the greatest number of an event that was handed out, since the start of this process
+
 	delivered   int // items delivered and not settled
 	redelivered int // of these, more than once
 	waiting     int
@@ -346,7 +348,9 @@ func (w *window) take(now int64, n int, hold bool) []*item {
 		w.countDelivered(it, -1)
 		it.attempts++
 		w.countDelivered(it, 1)
-		it.held = hold
+		if it.held = hold; !hold {
+			w.see(it)
+		}
 		w.postpone(it, now)
 		taken = append(taken, it)
 		size += int(it.size)
@@ -379,16 +383,28 @@ func (w *window) nak(it *item, at int64) {
 // runs.
 func (w *window) handOut(it *item, now int64) {
 	it.held = false
+	w.see(it)
 	w.extend(it, now)
 }
 
-// giveBack undoes the delivery of a held item, which nobody has seen.
+// see notes that a subscriber has an item.
+func (w *window) see(it *item) {
+	if !it.requeued {
+		w.seen = max(w.seen, it.cursor.Number)
+	}
+}
+
+// giveBack undoes the delivery of a held item, which nobody has seen. When another
+// subscriber has seen later events meanwhile, a first delivery stays counted: what
+// comes now is out of the log's order, as only a redelivery may be.
 func (w *window) giveBack(it *item, now int64) {
 	w.unqueue(it)
-	w.countDelivered(it, -1)
 	it.held = false
-	it.attempts--
-	w.countDelivered(it, 1)
+	if first := it.count() == 1 && !it.requeued; !first || it.cursor.Number > w.seen {
+		w.countDelivered(it, -1)
+		it.attempts--
+		w.countDelivered(it, 1)
+	}
 	if it.count() == 0 {
 		w.makeReady(it)
 		return
