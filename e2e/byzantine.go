@@ -20,8 +20,6 @@ import (
 // What a hostile peer may cost. The heap is that of the whole process, which
 // the hostile peers are part of.
 const (
-	// maxStreams is what syncer.Limits lets one peer have at a time.
-	maxStreams = 8
 	// maxAdopted is the number of topics that nobody asked for that a node of a
 	// scenario takes up, where they are what it is about.
 	maxAdopted = 20
@@ -86,7 +84,7 @@ type AttackResult struct {
 	Proof     string `json:"proof"`   // what a node can hold against it
 	Named     int    `json:"named"`   // victims whose status names one of them
 	Done      int    `json:"done"`    // events or messages sent, streams opened, requests answered
-	Streams   int    `json:"streams"` // that one victim served to one peer at a time, at most
+	Streams   int    `json:"streams"` // that one victim served to one peer at a time, at most; node.MaxPeerStreams is the cap
 }
 
 // needs returns what the scenario's attacks need of the nodes.
@@ -247,7 +245,10 @@ func (r *run) judge(ctx context.Context, a *assault, result *Result) (AttackResu
 			wrong("node %d does not name the peer", i)
 		}
 	}
-	of.Done, of.Streams = a.attack.Done(), a.attack.Streams()
+	of.Done = a.attack.Done()
+	for _, v := range a.victims {
+		of.Streams = max(of.Streams, r.hosts[v].stats().Most)
+	}
 	if stayed && !a.over && of.Done == 0 {
 		wrong("it did nothing")
 	}
@@ -345,7 +346,13 @@ func offenders(ctx context.Context, l *life) []node.Offender {
 // onlyAttacks reports whether nothing else than hostile peers can have parted
 // nodes.
 func (r *run) onlyAttacks() bool {
-	return !slices.ContainsFunc(r.s.Faults, func(f Fault) bool { return f.Kind != Byzantine })
+	return !slices.ContainsFunc(r.s.Faults, func(f Fault) bool {
+		switch f.Kind {
+		case Byzantine, Join, ClockSkew, DiskFull:
+			return false
+		}
+		return true
+	})
 }
 
 // adopted returns how many topics the node with most holds, and how many it may.

@@ -96,7 +96,7 @@ func TestExceeded(t *testing.T) {
 	r.Peaks.Streams++
 	r.DiskCap = 1
 	r.Growth = 1
-	r.Attacks = []AttackResult{{Streams: maxStreams}, {Streams: maxStreams + 1}}
+	r.Attacks = []AttackResult{{Streams: node.MaxPeerStreams}, {Streams: node.MaxPeerStreams + 1}}
 	var names []string
 	for _, w := range r.exceeded() {
 		name, _, _ := strings.Cut(w, ":")

@@ -143,6 +143,10 @@ func TestLoadRefuses(t *testing.T) {
 		{"no number", head + "[link]\nloss = nan\n", ":4: link.loss: NaN is not in"},
 		{"no number in a fault", head + "[[fault]]\nkind = \"lose\"\nloss = nan\n", ":5: fault 1: loss: NaN is not in"},
 		{"a copy of who is not there", head + "[[fault]]\nkind = \"restore-old\"\nat = \"9s\"\nage = \"5s\"\nnodes = [1]\n[[fault]]\nkind = \"join\"\nat = \"4s\"\nnodes = [1]\n", ":7: fault 1: nodes: 1 joins at 4s, and the copy is made at 4s"},
+		{"a date", "duration = \"1m\"\n\nnodes = 1979-05-27\n", ":3: nodes is a date or a time, which no key takes"},
+		{"a time in a table", head + "[link]\nloss = 07:32:00\n", ":4: loss is a date or a time"},
+		{"a time in an array of tables", head + "fault = [{kind = \"crash\", nodes = [1, 1979-05-27T07:32:00Z]}]\n", ":3: fault is a date or a time"},
+		{"a local time of day and date", head + "seed = 1979-05-27 07:32:00\n", ":3: seed is a date or a time"},
 		{"a quoted key", "\"duration\" = \"1m\"\n\"no\\u0064es\" = 0\n", ":2: nodes"},
 	} {
 		name := filepath.Join(t.TempDir(), "bad.toml")

@@ -19,6 +19,12 @@ func hostileCases() []Scenario {
 			Expect: Expect{Within: time.Minute},
 		}
 		switch b.Name {
+		case "endless-pull", "slow-loris", "silent-crowd":
+			// Longer than any deadline. All nodes are victims, and one comes late: it
+			// has to sync with the others in spite of them.
+			s.Duration = 90 * time.Second
+			s.Faults[0].Nodes = []int{0, 1, 2}
+			s.Faults = append(s.Faults, Fault{At: 60 * time.Second, Kind: Join, Nodes: []int{3}})
 		case "replay":
 			s.Duration = 130 * time.Second // neighbours know a message for 120 s
 		case "crowd":

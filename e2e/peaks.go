@@ -42,7 +42,7 @@ func (r *Result) List() []Peak {
 		list = append(list, Peak{"growth of the heap", r.Growth, r.GrowthCap, true})
 	}
 	for _, a := range r.Attacks {
-		list = append(list, Peak{"streams served to a hostile peer", uint64(a.Streams), maxStreams, false})
+		list = append(list, Peak{"streams served to a hostile peer", uint64(a.Streams), node.MaxPeerStreams, false})
 	}
 	return list
 }

@@ -57,6 +57,7 @@ type Result struct {
 	// Converged is the time from the last fault, mending or append, whichever
 	// was latest, until all replicas were equal.
 	Converged time.Duration `json:"converged"`
+	Equal     bool          `json:"equal"`   // else Converged is how long that was waited for
 	Bytes     uint64        `json:"bytes"`   // that all nodes sent until then; 0 from Processes, which are not looked into
 	Packets   uint64        `json:"packets"` // the same; 0 but on the simulated network, which alone sees them
 	// Messages is how many frames of gossipsub and of the sync protocol all nodes
@@ -208,7 +209,7 @@ func (r *run) course(ctx context.Context) (*Result, error) {
 		Nodes: r.s.Nodes, Acknowledged: r.count,
 	}
 	late := r.converge(ctx, r.s.Expect.Within)
-	result.Converged = time.Since(last)
+	result.Converged, result.Equal = time.Since(last), late == nil
 	stop()
 	result.Faults, result.Samples, result.Peaks = r.trace.faults, r.trace.samples, r.trace.peaks
 	for _, h := range r.hosts {

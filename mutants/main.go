@@ -5,7 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"slices"
@@ -16,7 +16,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	write := flag.String("write", "", "write the table to this `file`, as Markdown")
+	write := flag.String("write", "", "write the table to this `file`, as Markdown; the rows of mutants that are not tried stay as they are")
 	timeout := flag.Duration("timeout", testTimeout, "end the tests of a package after this `time`, and count the mutant as caught; more than 3m on a busy machine")
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), "usage: go run ./mutants [-write FILE] [-timeout TIME] [NAME…]\n\n"+
@@ -36,7 +36,10 @@ func run(ctx context.Context, names []string, file string, timeout time.Duration
 	if err != nil {
 		return err
 	}
-	all := len(mutants)
+	var all []string
+	for _, m := range mutants {
+		all = append(all, m.name)
+	}
 	if mutants, err = choose(mutants, names); err != nil {
 		return err
 	}
@@ -97,31 +100,44 @@ func packagesOf(mutants []mutant) []string {
 	return slices.Compact(packages)
 }
 
-func writeTable(name string, results []result, all int) error {
-	f, err := os.Create(name)
-	if err != nil {
+// writeTable writes the table of what came of the mutants that were tried into a
+// file, with the rows that it has of others that there are.
+func writeTable(name string, results []result, all []string) error {
+	old, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return errors.Join(table(f, results, all), f.Close())
+	return os.WriteFile(name, []byte(table(rowsOf(string(old)), results, all)), 0o644)
 }
 
-// table writes as Markdown what came of those mutants, of all there are, that
-// were tried.
-func table(w io.Writer, results []result, all int) error {
-	var b strings.Builder
-	var sum time.Duration
-	b.WriteString("# Mutants\n\n" +
-		"Written by `make mutants`. Each row is a mistake in a patch of `mutants/`, and the first test that failed when it was made.\n\n" +
-		"| mutant | the mistake | verdict | by | seconds |\n| --- | --- | --- | --- | --- |\n")
+// rowsOf returns the rows of a table by the names of their mutants.
+func rowsOf(text string) map[string]string {
+	rows := map[string]string{}
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, "| `"); ok {
+			name, _, _ := strings.Cut(rest, "`")
+			rows[name] = line
+		}
+	}
+	return rows
+}
+
+// table returns as Markdown a row for each of all mutants, in their order: what came of
+// it, or else what the rows of before say.
+func table(rows map[string]string, results []result, all []string) string {
 	for _, r := range results {
 		by := ""
 		if r.verdict == caught {
 			by = fmt.Sprintf("%s `%s`", r.by.pkg, r.by.test)
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %.1f |\n", r.name, r.mistake, r.verdict, by, r.took.Seconds())
-		sum += r.took
+		rows[r.name] = fmt.Sprintf("| `%s` | %s | %s | %s | %.1f |\n", r.name, r.mistake, r.verdict, by, r.took.Seconds())
 	}
-	fmt.Fprintf(&b, "\n%d of %d mutants were tried, in %.0f s.\n", len(results), all, sum.Seconds())
-	_, err := io.WriteString(w, b.String())
-	return err
+	var b strings.Builder
+	b.WriteString("# Mutants\n\n" +
+		"Written by `make mutants`, or for some of them by `go run ./mutants -write docs/mutants.md NAME…`. Each row is a mistake in a patch of `mutants/`, and the first test that failed when it was made.\n\n" +
+		"| mutant | the mistake | verdict | by | seconds |\n| --- | --- | --- | --- | --- |\n")
+	for _, name := range all {
+		b.WriteString(rows[name])
+	}
+	return b.String()
 }

@@ -253,21 +253,34 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// A table has a row for each mutant there is: what this run saw, or else what the
+// file said before.
 func TestTable(t *testing.T) {
-	var b strings.Builder
+	before := rowsOf("# Mutants\n\n| mutant | … |\n| --- |\n| `a` | old |\n| `b` | kept |\n| `gone` | old |\n")
 	m := mutant{name: "a", mistake: "A mistake."}
-	if err := table(&b, []result{{mutant: m, verdict: caught, by: failure{"./x", "TestX"}}}, 2); err != nil {
-		t.Fatal(err)
-	}
-	if want := "| `a` | A mistake. | caught | ./x `TestX` | 0.0 |\n"; !strings.Contains(b.String(), want) {
-		t.Errorf("no row %q in\n%s", want, b.String())
-	}
-	broken := errors.New("disk is gone")
-	if err := table(failing{broken}, nil, 0); !errors.Is(err, broken) {
-		t.Errorf("error %v, want %v", err, broken)
+	got := table(before, []result{{mutant: m, verdict: caught, by: failure{"./x", "TestX"}}}, []string{"a", "b"})
+	if want := "\n| `a` | A mistake. | caught | ./x `TestX` | 0.0 |\n| `b` | kept |\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("not %q at the end of\n%s", want, got)
 	}
 }
 
-type failing struct{ err error }
-
-func (f failing) Write([]byte) (int, error) { return 0, f.err }
+// The table that is committed has every mutant, caught.
+func TestTableIsWhole(t *testing.T) {
+	mutants, err := load(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join("..", "docs", "mutants.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := rowsOf(string(text))
+	for _, m := range mutants {
+		if row := rows[m.name]; !strings.Contains(row, "| "+m.mistake+" | caught |") {
+			t.Errorf("no row of %s, or an old one: go run ./mutants -write docs/mutants.md %s", m.name, m.name)
+		}
+	}
+	if len(rows) != len(mutants) {
+		t.Errorf("%d rows for %d mutants", len(rows), len(mutants))
+	}
+}

@@ -208,13 +208,16 @@ const (
 	turnRate = 64 << 10
 )
 
-// DefaultStreams is the default of Limits.Streams.
-const DefaultStreams = 128
+// The defaults of Limits.Streams and Limits.StreamsPerPeer.
+const (
+	DefaultStreams        = 128
+	DefaultStreamsPerPeer = 8
+)
 
 // Limits bound what peers together and each may cost. A zero field takes the
 // default in its comment.
 type Limits struct {
-	StreamsPerPeer int // served at once for one peer: 8
+	StreamsPerPeer int // served at once for one peer: DefaultStreamsPerPeer
 	Streams        int // served at once: DefaultStreams
 	BytesPerSecond int // allowance of each peer, in and out: 64 MiB
 }
@@ -246,7 +249,7 @@ type Intervals struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	orDefault(&l.StreamsPerPeer, 8)
+	orDefault(&l.StreamsPerPeer, DefaultStreamsPerPeer)
 	orDefault(&l.Streams, DefaultStreams)
 	orDefault(&l.BytesPerSecond, 64<<20)
 	return l

@@ -29,6 +29,7 @@ type quota struct {
 	mu      sync.Mutex
 	streams map[types.PeerID][]*allowance
 	total   int
+	most    int // streams that one peer has had at a time
 	bytes   *lru.Cache[types.PeerID, *rate.Limiter]
 }
 
@@ -70,14 +71,16 @@ func (q *quota) enter(p types.PeerID, kick func()) (*allowance, error) {
 	a.touch()
 	q.total++
 	q.streams[p] = append(q.streams[p], a)
+	q.most = max(q.most, len(q.streams[p]))
 	return a, nil
 }
 
-// serving returns the number of streams.
-func (q *quota) serving() int {
+// serving returns the number of streams, and the most that one peer has had at a
+// time so far.
+func (q *quota) serving() (total, most int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.total
+	return q.total, q.most
 }
 
 // idlest returns the stream that was used least lately among those of the

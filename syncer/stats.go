@@ -17,6 +17,7 @@ type Stats struct {
 	Events            uint64 // that came in answers
 	Redundant         uint64 // of these, to no use: integrated here already when they came, or to come once more
 	Streams           int    // served now
+	PeerStreams       int    // the most that were served to one peer at a time
 }
 
 // counters are the live form of Stats.
@@ -25,10 +26,11 @@ type counters struct{ in, out, frames, failed, events, redundant atomic.Uint64 }
 // Stats returns what was done so far.
 func (s *Syncer) Stats() Stats {
 	redundant := s.count.redundant.Load() // first: it is never more than the events counted before it
+	serving, most := s.quota.serving()
 	return Stats{
 		BytesIn: s.count.in.Load(), BytesOut: s.count.out.Load(), FramesOut: s.count.frames.Load(), Failed: s.count.failed.Load(),
 		Events: s.count.events.Load(), Redundant: redundant,
-		Streams: s.quota.serving(),
+		Streams: serving, PeerStreams: most,
 	}
 }
 

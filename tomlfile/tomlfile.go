@@ -37,6 +37,9 @@ func Read(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close() // read only: nothing to lose
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, &Error{name, 1, errors.New("it is a directory")}
+	}
 	text, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err
@@ -48,8 +51,12 @@ func Read(name string, limit int64) ([]byte, error) {
 }
 
 // Decode fills v, a pointer to a struct, from the text of a file. A key for
-// which v has no field is an error. All errors are an *Error without a file.
+// which v has no field is an error, and so are TOML's dates and times. All errors
+// are an *Error without a file.
 func Decode(text []byte, v any) error {
+	if key, line := dated(text); line > 0 { // which the decoder panics on, where a field is a number, say
+		return &Error{Line: line, Err: fmt.Errorf("%s is a date or a time, which no key takes", key)}
+	}
 	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(v)
 	if err != nil {
 		return located(text, err)
@@ -73,6 +80,34 @@ func located(text []byte, err error) error {
 	// The decoder does not say where a key is defined again.
 	_, again := lines(text)
 	return &Error{Line: max(again, 1), Err: plain(err)}
+}
+
+// dated returns the first key whose value is or contains a date or a time, and its
+// line; 0: there is none.
+func dated(text []byte) (key string, line int) {
+	var p unstable.Parser
+	p.Reset(text)
+	for p.NextExpression() {
+		if e := p.Expression(); e.Kind == unstable.KeyValue && containsTime(e.Value()) {
+			return dotted(&p, e)
+		}
+	}
+	return "", 0
+}
+
+func containsTime(n *unstable.Node) bool {
+	switch n.Kind {
+	case unstable.LocalDate, unstable.LocalTime, unstable.LocalDateTime, unstable.DateTime:
+		return true
+	case unstable.KeyValue:
+		return containsTime(n.Value())
+	}
+	for in := n.Children(); in.Next(); {
+		if containsTime(in.Node()) {
+			return true
+		}
+	}
+	return false
 }
 
 func plain(err error) error { return errors.New(strings.TrimPrefix(err.Error(), "toml: ")) }

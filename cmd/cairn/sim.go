@@ -125,7 +125,7 @@ type simRow struct {
 	Acknowledged     int                `json:"acknowledged"`
 	Lost             int                `json:"lost"` // of the acknowledged ones, those that not every node has
 	Heads            int                `json:"heads"`
-	Converged        float64            `json:"converged_seconds"`  // after the last fault or append
+	Converged        *float64           `json:"converged_seconds"`  // after the last fault or append; null: never
 	BytesPerEvent    float64            `json:"bytes_per_event"`    // that all nodes together sent; 0 from processes, which are not looked into
 	MessagesPerEvent float64            `json:"messages_per_event"` // frames of gossip and sync; 0 from processes
 	PacketsPerEvent  float64            `json:"packets_per_event"`  // 0 but on the simulated network, which alone sees them
@@ -156,7 +156,12 @@ var simTable = table[simRow]{
 	{"NODES", 0, func(r *simRow) string { return strconv.Itoa(r.Nodes) }},
 	{"EVENTS", 0, func(r *simRow) string { return strconv.Itoa(r.Events) }},
 	{"HEADS", 0, func(r *simRow) string { return strconv.Itoa(r.Heads) }},
-	{"SECONDS TO EQUAL", 0, func(r *simRow) string { return strconv.FormatFloat(r.Converged, 'f', 3, 64) }},
+	{"SECONDS TO EQUAL", 0, func(r *simRow) string {
+		if r.Converged == nil {
+			return "-"
+		}
+		return strconv.FormatFloat(*r.Converged, 'f', 3, 64)
+	}},
 	{"BYTES/EVENT", 0, func(r *simRow) string { return seen(r.BytesPerEvent, 0) }},
 	{"MESSAGES/EVENT", 0, func(r *simRow) string { return seen(r.MessagesPerEvent, 1) }},
 	{"REDUNDANT", 0, func(r *simRow) string {
@@ -183,10 +188,15 @@ func seen(f float64, digits int) string {
 
 func newSimRow(r *e2e.Result) simRow {
 	each := max(float64(r.Events), 1)
+	var converged *float64
+	if r.Equal {
+		s := seconds(r.Converged)
+		converged = &s
+	}
 	return simRow{
 		Scenario: r.Scenario, Network: r.Medium, Seed: r.Seed, Nodes: r.Nodes,
 		Events: r.Events, Acknowledged: r.Acknowledged, Lost: r.Lost, Heads: r.Heads,
-		Converged:        seconds(r.Converged),
+		Converged:        converged,
 		BytesPerEvent:    float64(r.Bytes) / each,
 		MessagesPerEvent: float64(r.Messages) / each,
 		PacketsPerEvent:  float64(r.Packets) / each,

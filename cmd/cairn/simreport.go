@@ -106,6 +106,9 @@ func checkReport(name string) error {
 	if info, err := os.Stat(filepath.Dir(name)); err != nil || !info.IsDir() {
 		return usagef("--report %s: there is no directory %s", name, filepath.Dir(name))
 	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return usagef("--report %s: it is a directory", name)
+	}
 	return nil
 }
 

@@ -102,16 +102,6 @@ func (a *Attack) Banned(e *types.Event) bool {
 	return slices.ContainsFunc(a.peers, func(p *hostilePeer) bool { return p.bans(e) })
 }
 
-// Streams returns the most streams of the sync protocol that one victim served
-// to one peer of the attack at a time.
-func (a *Attack) Streams() int {
-	most := 0
-	for _, p := range a.peers {
-		most = max(most, p.gauge.most())
-	}
-	return most
-}
-
 // Done returns how much of what the behaviour counts was done so far: events or
 // messages sent, streams opened, requests answered.
 func (a *Attack) Done() int {

@@ -98,7 +98,7 @@ func Behaviours() []Behaviour {
 		},
 		{
 			Name: "slow-loris", About: "Answers a byte at a time, and asks so on count streams.",
-			Count: 32, prepare: claimChain, serve: drip, act: dripRequests,
+			Proof: Unproven, Count: 32, prepare: claimChain, serve: drip, act: dripRequests,
 		},
 		{
 			Name: "huge-lengths", About: "Sends lengths of frames that nobody may allocate, as a server, as a client and by gossip.",
@@ -136,7 +136,7 @@ func Behaviours() []Behaviour {
 		},
 		{
 			Name: "silent-crowd", About: "Count identities claim events, and say nothing when asked for them.",
-			Count: 12, crowd: true, prepare: claimChain, serve: fallSilent,
+			Proof: Unproven, Count: 12, crowd: true, prepare: claimChain, serve: fallSilent,
 		},
 	}
 	for i := range all {

@@ -45,7 +45,6 @@ type hostilePeer struct {
 	host   host.Host
 	books  []*book // one for each topic
 	gossip *gossip
-	gauge  gauge
 	done   atomic.Int64
 	rng    *rand.Rand // owned by act
 
@@ -180,27 +179,4 @@ func (p *hostilePeer) close() error {
 	err := p.host.Close()
 	p.tasks.Wait()
 	return err
-}
-
-// gauge counts what is open at each victim now, and remembers the most.
-type gauge struct {
-	mu   sync.Mutex
-	open map[peer.ID]int
-	peak int
-}
-
-func (g *gauge) add(v peer.ID, n int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.open == nil {
-		g.open = map[peer.ID]int{}
-	}
-	g.open[v] += n
-	g.peak = max(g.peak, g.open[v])
-}
-
-func (g *gauge) most() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.peak
 }

@@ -85,10 +85,8 @@ func (p *hostilePeer) keepOpen(v peer.ID, use func(*stream) bool) {
 				}
 				if p.status(s) == nil {
 					p.done.Add(1)
-					p.gauge.add(v, 1)
 					for use(s) {
 					}
-					p.gauge.add(v, -1)
 				}
 				s.Reset() //nolint:errcheck // nothing left to do
 			}
