@@ -38,12 +38,27 @@ func run(ctx context.Context, names []string, seeds int, file string) error {
 	if seeds < 1 {
 		return fmt.Errorf("-seeds %d: want at least 1", seeds)
 	}
-	cases, err := choose(e2e.Cases(), names)
-	if err != nil {
-		return err
+	scenarios := slices.DeleteFunc(slices.Clone(names), isFault)
+	var cases []e2e.Case
+	if len(names) == 0 || len(scenarios) > 0 {
+		var err error
+		if cases, err = choose(e2e.Cases(), scenarios); err != nil {
+			return err
+		}
 	}
 	var rows []row
-	bad, ran := 0, 0
+	faults, bad, ran := map[string]string{}, 0, 0
+	if len(scenarios) < len(names) || len(names) == 0 {
+		var err error
+		if faults, bad, ran, err = tryFaults(ctx); err != nil {
+			return err
+		}
+		if file != "" {
+			if err := replace(file, rows, faults); err != nil {
+				return err
+			}
+		}
+	}
 	for _, c := range cases {
 		r := row{c: c}
 		for seed := 1; seed <= seeds; seed++ {
@@ -60,13 +75,13 @@ func run(ctx context.Context, names []string, seeds int, file string) error {
 		}
 		rows = append(rows, r)
 		if file != "" { // each time: all of them take long
-			if err := replace(file, rows); err != nil {
+			if err := replace(file, rows, faults); err != nil {
 				return err
 			}
 		}
 	}
 	if file == "" {
-		fmt.Print(table(rows, nil))
+		fmt.Print(table(rows, faults))
 	}
 	if bad > 0 {
 		return fmt.Errorf("%d of %d runs did not hold", bad, ran)
@@ -130,6 +145,9 @@ func table(rows []row, had map[string]string) string {
 	for _, c := range e2e.Cases() {
 		b.WriteString(lines[c.Name])
 	}
+	for _, f := range commitFaults() {
+		b.WriteString(lines[f.name])
+	}
 	return b.String()
 }
 
@@ -188,8 +206,9 @@ const (
 	end   = "<!-- end of cases -->\n"
 )
 
-// replace puts the rows into the table between the marks of a file.
-func replace(file string, rows []row) error {
+// replace puts the rows, and lines by their names, into the table between the marks
+// of a file.
+func replace(file string, rows []row, lines map[string]string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -205,5 +224,6 @@ func replace(file string, rows []row) error {
 			had[name] = line
 		}
 	}
+	maps.Copy(had, lines)
 	return os.WriteFile(file, []byte(before+begin+"\n"+table(rows, had)+"\n"+end+after), 0o644)
 }

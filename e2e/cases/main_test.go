@@ -43,7 +43,7 @@ func TestReplace(t *testing.T) {
 	}
 	write("before\n" + begin + end + "after\n")
 	for _, rows := range [][]row{{second}, {{c: cases[0], results: results(9)}}, {first}} {
-		if err := replace(file, rows); err != nil {
+		if err := replace(file, rows, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -55,7 +55,7 @@ func TestReplace(t *testing.T) {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
 	write("no marks\n")
-	if err := replace(file, []row{first}); err == nil || !strings.Contains(err.Error(), "marks") {
+	if err := replace(file, []row{first}, nil); err == nil || !strings.Contains(err.Error(), "marks") {
 		t.Errorf("a file without marks: %v", err)
 	}
 }

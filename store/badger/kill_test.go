@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 // very order, of a run without a fault.
 func TestKillAtEachCall(t *testing.T) {
 	calls, want := rehearse(t)
+	t.Logf("each run has %d events", strings.Count(want, "bafy")) // for the table of docs/simulation.md
 	for call, name := range calls {
 		for _, persisted := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d %s fails, persisted %v", call, name, persisted), func(t *testing.T) {
