@@ -38,7 +38,7 @@ full: ## at full size, what is smaller with the race detector
 e2e: build ## real daemons: killed, restarted, joined late, cut off in network namespaces
 	go test -tags process -count=1 -timeout 20m ./e2e/...
 
-sim-table: ## every case of the simulation for three seeds, and the table of docs/simulation.md; about half an hour
+sim-table: ## every case of the simulation for three seeds, and the table of docs/simulation.md; about three quarters of an hour
 	go run ./e2e/cases -seeds 3 -write docs/simulation.md
 
 sim-long: ## 100 nodes for an hour of virtual time, with churn, partitions and loss; about half an hour
