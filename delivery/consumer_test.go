@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -764,28 +765,91 @@ func TestStreamsShare(t *testing.T) {
 // What a stream took and did not hand out comes again to others: as a redelivery if
 // they have seen what is behind it, for first deliveries are in the log's order.
 func TestStreamGivesBackInOrder(t *testing.T) {
-	b := newBench(t)
-	b.chain(t, 1, 12)
-	c := b.create(t, Settings{})
-	var numbers []uint64 // of the other subscriber's first deliveries
-	counts := map[uint64]int{}
-	take := func(n int) {
-		for _, d := range next(t, c, n) {
+	for _, stream := range []bool{false, true} { // how the other subscriber takes events
+		b := newBench(t)
+		b.chain(t, 1, 12)
+		c := b.create(t, Settings{MaxDeliver: 2})
+		var numbers []uint64 // of the other's first deliveries
+		counts := map[uint64]int{}
+		see := func(d Delivery) {
 			if counts[d.Cursor.Number] = d.Count; d.Count == 1 {
 				numbers = append(numbers, d.Cursor.Number)
 			}
 		}
-	}
-	for d, err := range c.Stream(t.Context()) { // takes 1, then 2 and 3
-		must(t, err)
-		if d.Cursor.Number == 2 {
-			take(5)
+		other, stop := iter.Pull2(c.Stream(t.Context()))
+		defer stop()
+		for d, err := range c.Stream(t.Context()) { // takes 1, then 2 and 3
+			must(t, err)
+			if d.Cursor.Number < 2 {
+				continue
+			}
+			if stream { // it takes 4, then 5 and 6, and holds those when 3 is given back
+				for range 2 {
+					d, err, _ := other()
+					must(t, err)
+					see(d)
+				}
+			} else {
+				for _, d := range next(t, c, 5) {
+					see(d)
+				}
+			}
 			break
 		}
+		if stream {
+			d, err, _ := other()
+			must(t, err)
+			see(d)
+		}
+		for _, d := range next(t, c, 12) {
+			see(d)
+		}
+		if !slices.IsSorted(numbers) || counts[3] != 2 {
+			t.Errorf("stream %v: first deliveries %v, counts %v", stream, numbers, counts)
+		}
 	}
-	take(12)
-	if !slices.IsSorted(numbers) || len(counts) != 10 || counts[3] != 2 {
-		t.Errorf("first deliveries %v, counts %v", numbers, counts)
+}
+
+// What nobody saw is not given up, whatever a stream took and others have seen, over
+// a restart too.
+func TestGivenBackIsDelivered(t *testing.T) {
+	for _, causal := range []bool{false, true} {
+		b := newBench(t)
+		one := b.chain(t, 1, 1)
+		for publisher := byte(2); publisher < 4; publisher++ { // 2 and 3, behind 1
+			b.chain(t, publisher, 1, one...)
+		}
+		b.chain(t, 4, 1) // 4, behind nothing
+		c := b.create(t, Settings{MaxDeliver: 1, CausalAcks: causal})
+		seen := map[uint64]bool{}
+		var first Token
+		for d, err := range c.Stream(t.Context()) { // takes 1; then 2 and 3, or 4, and then those
+			must(t, err)
+			seen[d.Cursor.Number] = true
+			switch {
+			case d.Cursor.Number == 1:
+				first = d.Token
+			case causal && d.Cursor.Number == 4:
+				must(t, c.Ack(t.Context(), first))
+			case !causal:
+				seen[next(t, c, 1)[0].Cursor.Number] = true
+			}
+			if d.Cursor.Number == 2 {
+				break // with 3 in its hands, behind which somebody has seen 4
+			}
+		}
+		if !seen[4] || seen[3] {
+			t.Fatalf("causal %v: seen %v", causal, seen)
+		}
+		must(t, b.reopen())
+		c, err := b.Find("c")
+		must(t, err)
+		if ds := next(t, c, 4); len(ds) != 1 || ds[0].Cursor.Number != 3 {
+			t.Errorf("causal %v: %v", causal, ds)
+		}
+		if info, err := c.Info(); err != nil || info.Dead > 0 {
+			t.Errorf("causal %v: %+v, %v", causal, info, err)
+		}
 	}
 }
 

@@ -54,7 +54,7 @@ func (c *Consumer) recorded() (_ Info, ok bool, err error) {
 	}
 	attempts := map[uint64]uint64{}
 	for _, d := range slices.Concat(p.delivered, p.again) {
-		if c.settings.MaxDeliver > 0 && d.deadline <= c.set.now() { // it may be a dead letter now
+		if c.settings.MaxDeliver > 0 && p.deadline(d, c.set.now()) <= c.set.now() { // it may be a dead letter now
 			return Info{}, false, nil
 		}
 		attempts[d.number] = d.attempts

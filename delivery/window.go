@@ -29,6 +29,8 @@ type item struct {
 	state    state
 	requeued bool         // from the dead letters: nothing depends on it
 	held     bool         // taken for a stream that has not handed it out yet
+	given    bool         // given back by one that never handed it out
+	counted  bool         // that counts among the attempts
 	size     uint32       // of the event, bytes
 	attempts uint64       // deliveries so far
 	base     uint64       // of these, before it was requeued last
@@ -75,7 +77,7 @@ type window struct {
 	pending  queue // by deadline
 	barriers queue // of the waiting, those that only a bound holds back
 
-	seen uint64 // the greatest number of an event that was handed out, since the start of this process
+	seen uint64 // the greatest number of an event that was handed out, since the window is in memory
 
 	delivered   int // items delivered and not settled
 	redelivered int // of these, more than once
@@ -346,7 +348,12 @@ func (w *window) take(now int64, n int, hold bool) []*item {
 		}
 		it := q.pop()
 		w.countDelivered(it, -1)
-		it.attempts++
+		if it.attempts++; it.given && it.count() == 1 && it.cursor.Number < w.seen && !w.settings.CausalAcks {
+			// Others have seen what is behind it: this comes out of the log's order, as
+			// only a redelivery may. So the delivery that nobody saw counts after all.
+			it.attempts, it.counted = it.attempts+1, true
+		}
+		it.given = false
 		w.countDelivered(it, 1)
 		if it.held = hold; !hold {
 			w.see(it)
@@ -382,7 +389,7 @@ func (w *window) nak(it *item, at int64) {
 // handOut gives a held item to its subscriber, from which moment its time
 // runs.
 func (w *window) handOut(it *item, now int64) {
-	it.held = false
+	it.held, it.counted = false, false
 	w.see(it)
 	w.extend(it, now)
 }
@@ -394,17 +401,15 @@ func (w *window) see(it *item) {
 	}
 }
 
-// giveBack undoes the delivery of a held item, which nobody has seen. When another
-// subscriber has seen later events meanwhile, a first delivery stays counted: what
-// comes now is out of the log's order, as only a redelivery may be.
+// giveBack undoes the delivery of a held item, which nobody has seen.
 func (w *window) giveBack(it *item, now int64) {
 	w.unqueue(it)
-	it.held = false
-	if first := it.count() == 1 && !it.requeued; !first || it.cursor.Number > w.seen {
-		w.countDelivered(it, -1)
-		it.attempts--
-		w.countDelivered(it, 1)
+	w.countDelivered(it, -1)
+	it.held, it.given = false, true
+	if it.attempts--; it.counted {
+		it.attempts, it.counted = it.attempts-1, false
 	}
+	w.countDelivered(it, 1)
 	if it.count() == 0 {
 		w.makeReady(it)
 		return

@@ -24,7 +24,8 @@ type engine interface {
 	view(read func(*badger.Txn) error) error
 	// limits are the greatest size and number of writes of a transaction.
 	limits() (bytes, count int)
-	// collect rewrites one value log if enough of it is garbage.
+	// collect rewrites one value log if enough of it is garbage: none is, unless an
+	// older release stored metadata of 1 MiB or more.
 	collect() error
 	close() error
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
@@ -153,6 +154,30 @@ func TestOldVersionsAreDropped(t *testing.T) {
 	}
 	if versions > 100 { // some lie in memory and in tables that were not compacted
 		t.Errorf("%d versions of one key, of 300", versions)
+	}
+}
+
+// A directory may have any name, for what looks into its files, too.
+func TestAnyDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data[1]*?")
+	for range 2 {
+		s, err := Open(dir, Options{MinFree: NoMinFree})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(s.SetMeta("key", []byte("value")), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names, err := filesWith(dir, ".sst")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("tables %v, %v", names, err)
+	}
+	if err := os.Truncate(names[0], 10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, Options{MinFree: NoMinFree}); !errors.Is(err, types.ErrCorrupt) {
+		t.Errorf("with a table that was cut: %v", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/fb"
@@ -59,7 +60,7 @@ func inspect(dir string) error {
 	if err := verifyTables(dir, manifest); err != nil {
 		return err
 	}
-	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	logs, err := filesWith(dir, ".mem")
 	if err != nil {
 		return fmt.Errorf("%w: %w", types.ErrStore, err)
 	}
@@ -75,8 +76,8 @@ func inspect(dir string) error {
 
 // inspectFresh refuses a directory that has data but no manifest.
 func inspectFresh(dir string) error {
-	for _, pattern := range []string{"*.sst", "*.mem", "*.vlog"} {
-		names, err := filepath.Glob(filepath.Join(dir, pattern))
+	for _, suffix := range []string{".sst", ".mem", ".vlog"} {
+		names, err := filesWith(dir, suffix)
 		if err != nil {
 			return fmt.Errorf("%w: %w", types.ErrStore, err)
 		}
@@ -87,12 +88,28 @@ func inspectFresh(dir string) error {
 	return nil
 }
 
+// filesWith returns the files of a directory whose names end so, sorted. There may
+// be no directory.
+func filesWith(dir, suffix string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), suffix) {
+			names = append(names, filepath.Join(dir, e.Name()))
+		}
+	}
+	return names, err
+}
+
 // dropUnsized removes files that a crash left between their creation and their
 // first sizing, which Badger cannot open, and garbage statistics that are cut.
 // Neither holds data.
 func dropUnsized(dir string) error {
-	for _, pattern := range []string{"*.mem", "*.vlog", discardName} {
-		names, err := filepath.Glob(filepath.Join(dir, pattern))
+	for _, suffix := range []string{".mem", ".vlog", discardName} {
+		names, err := filesWith(dir, suffix)
 		if err != nil {
 			return fmt.Errorf("%w: %w", types.ErrStore, err)
 		}
@@ -116,7 +133,7 @@ func dropUnsized(dir string) error {
 // unlistedTables returns the newest version in each sound table that the
 // manifest does not name. Others are left from a crash while they were written.
 func unlistedTables(dir string, manifest badger.Manifest) ([]uint64, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	names, err := filesWith(dir, ".sst")
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", types.ErrStore, err)
 	}

@@ -25,7 +25,7 @@ type memLog struct {
 
 // openMemLog finds the newest log in the directory of an open database.
 func openMemLog(dir string) (*memLog, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	names, err := filesWith(dir, ".mem")
 	if err != nil {
 		return nil, err
 	}
@@ -44,13 +44,17 @@ func openMemLog(dir string) (*memLog, error) {
 	return l, l.open(newest)
 }
 
-// open goes over to the log with a number, whose name is made durable, too.
+// open goes over to the log with a number, whose name is made durable, too. What is
+// in the one before is durable then, whoever wrote it.
 func (l *memLog) open(number int) error {
 	f, err := os.Open(l.name(number))
 	if err != nil {
 		return err
 	}
-	if err := syncDir(l.dir); err != nil {
+	if l.file != nil {
+		err = l.datasync(l.file)
+	}
+	if err = errors.Join(err, syncDir(l.dir)); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	err = l.close()
