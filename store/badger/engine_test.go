@@ -91,13 +91,17 @@ func TestCommitsAreSynced(t *testing.T) {
 				t.Errorf("before the sync of commit %d: %d events, %v", i, state.Events, err)
 			}
 		}
-		before := db.written
+		before, known := db.written, len(logs)
 		b := dag.PayloadBatch(1, 10_000)
 		if err := s.Commit(b); err != nil {
 			t.Fatal(err)
 		}
 		dag.Add(b)
-		if db.written != before+1 || last != db.written || syncs != 1 {
+		want := 1
+		if known > 0 && len(logs) > known {
+			want = 2 // the log that is full, and the new one
+		}
+		if db.written != before+1 || last != db.written || syncs != want {
 			t.Fatalf("commit %d made versions %d to %d with %d syncs, the last of a log that ends with %d", i, before, db.written, syncs, last)
 		}
 		if state, err := s.Load(dag.Topic(), types.Publisher{}); err != nil || state.Events != uint64(i+1) {
