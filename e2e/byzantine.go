@@ -247,7 +247,7 @@ func (r *run) judge(ctx context.Context, a *assault, result *Result) (AttackResu
 	}
 	of.Done = a.attack.Done()
 	for _, v := range a.victims {
-		of.Streams = max(of.Streams, r.hosts[v].stats().Most)
+		of.Streams = max(of.Streams, r.hosts[v].stats().PeerStreams)
 	}
 	if stayed && !a.over && of.Done == 0 {
 		wrong("it did nothing")

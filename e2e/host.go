@@ -99,7 +99,7 @@ func (h *host) bury(l *life) {
 	h.past.Synced += s.Synced
 	h.past.Redundant += s.Redundant
 	h.past.Sent += s.Sent
-	h.past.Most = max(h.past.Most, s.Most)
+	h.past.PeerStreams = max(h.past.PeerStreams, s.PeerStreams)
 }
 
 // stats returns what the host did in all its lives, and what its node has in
@@ -113,7 +113,7 @@ func (h *host) stats() node.Stats {
 		now.Synced += s.Synced
 		now.Redundant += s.Redundant
 		now.Sent += s.Sent
-		now.Most = max(now.Most, s.Most)
+		now.PeerStreams = max(now.PeerStreams, s.PeerStreams)
 		return now
 	}
 	return s

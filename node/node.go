@@ -425,8 +425,10 @@ type Stats struct {
 	Redundant uint64 // of these, to no use: they were here already when they came
 	Pending   int64  // bytes of pending events of all topics; at most about MaxPending
 	Streams   int    // that peers sync through, served now; at most MaxStreams
-	Most      int    // of these, the most that one peer has had at a time; at most MaxPeerStreams
-	Sent      uint64 // messages to other peers: frames of gossipsub, and requests and answers of the sync protocol
+	// PeerStreams is the most of them that one peer has had at a time so far; at
+	// most MaxPeerStreams.
+	PeerStreams int
+	Sent        uint64 // messages to other peers: frames of gossipsub, and requests and answers of the sync protocol
 }
 
 // MaxStreams bounds the streams that a node serves to all its peers together.
@@ -438,7 +440,7 @@ const MaxPeerStreams = syncer.DefaultStreamsPerPeer
 // Stats returns what was done so far. It does not wait for anything.
 func (n *Node) Stats() Stats {
 	s := n.syncer.Stats()
-	stats := Stats{Synced: s.Events, Redundant: s.Redundant, Streams: s.Streams, Most: s.PeerStreams, Sent: s.FramesOut + n.metrics.gossipsub.out.Load()}
+	stats := Stats{Synced: s.Events, Redundant: s.Redundant, Streams: s.Streams, PeerStreams: s.PeerStreams, Sent: s.FramesOut + n.metrics.gossipsub.out.Load()}
 	for _, t := range n.topics.inUse() {
 		stats.Pending += t.replica.PendingSize()
 	}

@@ -70,7 +70,7 @@ func (l *memLog) name(number int) string {
 func (l *memLog) sync() error {
 	for {
 		var st unix.Stat_t
-		err := unix.Stat(l.next, &st) // each commit asks: os.Stat takes three times as long
+		err := unix.Stat(l.next, &st) // each commit asks, so nothing is allocated
 		if errors.Is(err, unix.ENOENT) {
 			break
 		}
