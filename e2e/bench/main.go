@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags.IntVar(&b.runs, "runs", 3, "run each row `N` times and print the best")
 	flags.Float64Var(&b.scale, "scale", 1, "multiply the numbers of events, for a quick look without goals")
 	selected := flags.String("select", "", "only rows whose name matches `REGEXP`")
-	profiles := flags.String("profile", "", "write cpu, block and mutex profiles of the measured work into `DIR`")
+	profiles := flags.String("profile", "", "write cpu, allocs, block and mutex profiles of the measured work into `DIR`")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -170,7 +170,7 @@ func (p *profiler) start() (stop func() error, err error) {
 	}
 	return func() error {
 		pprof.StopCPUProfile()
-		return errors.Join(f.Close(), p.write("block"), p.write("mutex"))
+		return errors.Join(f.Close(), p.write("block"), p.write("allocs"), p.write("mutex"))
 	}, nil
 }
 
