@@ -382,13 +382,9 @@ func (c *Clock) refuse(id cid.Cid) {
 // after, the highest head, and the rest in an order that differs from node to
 // node, so that concurrent publishers don't all merge the same heads.
 func (c *Clock) chooseLinks(after []types.Head) ([]cid.Cid, uint64) {
-	chosen := make(map[cid.Cid]uint64, types.MaxLinks)
-	if len(c.heads) <= types.MaxLinks {
-		for id, height := range c.heads {
-			chosen[id] = height
-		}
-	} else {
-		c.chooseAmongMany(chosen, after)
+	chosen := c.heads
+	if len(c.heads) > types.MaxLinks {
+		chosen = c.chooseAmongMany(after)
 	}
 	links := make([]cid.Cid, 0, len(chosen))
 	var parents uint64
@@ -400,7 +396,8 @@ func (c *Clock) chooseLinks(after []types.Head) ([]cid.Cid, uint64) {
 	return links, parents + 1
 }
 
-func (c *Clock) chooseAmongMany(chosen map[cid.Cid]uint64, after []types.Head) {
+func (c *Clock) chooseAmongMany(after []types.Head) map[cid.Cid]uint64 {
+	chosen := make(map[cid.Cid]uint64, types.MaxLinks)
 	take := func(h types.Head) {
 		if len(chosen) < types.MaxLinks {
 			chosen[h.CID] = h.Height
@@ -416,6 +413,7 @@ func (c *Clock) chooseAmongMany(chosen map[cid.Cid]uint64, after []types.Head) {
 	for len(chosen) < types.MaxLinks {
 		take(c.nextRanked())
 	}
+	return chosen
 }
 
 // raise notes a head. The highest event of all is always a head, as what links to
