@@ -64,6 +64,9 @@ func parse(patch string) (mutant, error) {
 	var m mutant
 	for line := range strings.Lines(header) {
 		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "diff --git ") {
+			break
+		}
 		if tests, ok := strings.CutPrefix(line, "Tests:"); ok {
 			m.packages = strings.Fields(tests)
 		} else {

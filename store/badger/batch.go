@@ -70,10 +70,11 @@ func (s *Store) prepareBatch(t tx, b *types.Batch) (writes []write, from, state 
 	if b.First != state.count+1 {
 		return nil, from, state, fmt.Errorf("%w: it begins with event %d, the log ends with %d", types.ErrConflict, b.First, state.count)
 	}
-	writes = make([]write, 0, 5*len(b.Events)+len(b.AddHeads)+len(b.DropHeads)+2)
-	for _, e := range b.Events {
-		state = logState{count: state.count + 1, hash: state.hash.Next(e.CID)}
-		writes = appendEvent(writes, no, state, e)
+	writes = make([]write, 0, 3*len(b.Events)+len(b.AddHeads)+len(b.DropHeads)+2)
+	for events := b.Events; len(events) > 0; {
+		run, proof := cutRun(events)
+		writes, state = appendRun(writes, no, state, run, proof)
+		events = events[len(run):]
 	}
 	writes = append(writes, write{key: topicKey(kindState, no, 0), value: state.encode()})
 	for _, c := range b.DropHeads {
@@ -86,19 +87,33 @@ func (s *Store) prepareBatch(t tx, b *types.Batch) (writes []write, from, state 
 	return writes, from, state, err
 }
 
-// appendEvent appends the event's record and indexes; end is the state of the
-// log behind it.
-func appendEvent(writes []write, no topicNo, end logState, e *types.Event) []write {
+// appendRun appends the record of a run and its events' indexes, and returns the
+// state of the log behind it, which was state before.
+func appendRun(writes []write, no topicNo, state logState, run []*types.Event, proof []byte) ([]write, logState) {
+	last := state.count + uint64(len(run))
+	at := make([]types.Cursor, len(run))
+	for i, e := range run {
+		state = logState{count: state.count + 1, hash: state.hash.Next(e.CID)}
+		at[i] = state.hash.Cursor(state.count)
+		writes = appendIndexes(writes, no, spot{state.count, last - state.count}, e)
+	}
+	earliest, _ := times(run)
+	return append(writes,
+		write{key: timeKey(no, earliest, last), value: []byte{}},
+		write{key: logKey(no, last), value: encodeRecord(run, proof, at)},
+	), state
+}
+
+// appendIndexes appends what points to an event in the log.
+func appendIndexes(writes []write, no topicNo, at spot, e *types.Event) []write {
 	pos := position{height: e.Height, digest: types.Digest(e.CID)}
-	number := uvarints(end.count)
+	value := at.encode()
 	writes = append(writes,
-		write{key: logKey(no, end.count), value: encodeRecord(end.hash.Cursor(end.count), e)},
-		write{key: digestKey(kindEvent, pos.digest), value: place{no, end.count, e.Height}.encode()},
-		write{key: canonicalKey(no, pos), value: number},
-		write{key: timeKey(no, e.Time, pos), value: number},
+		write{key: digestKey(kindEvent, pos.digest), value: place{no, e.Height, at}.encode()},
+		write{key: canonicalKey(no, pos), value: value},
 	)
 	for _, tag := range e.Tags {
-		writes = append(writes, write{key: tagKey(no, tag, pos), value: number})
+		writes = append(writes, write{key: tagKey(no, tag, pos), value: value})
 	}
 	return writes
 }
@@ -128,7 +143,7 @@ func appendTips(t tx, writes []write, no topicNo, events []*types.Event) ([]writ
 // Bounds on the size of a write without the tag or the event in it.
 const (
 	topicCost = 1 + 9 // kind and topic number
-	eventCost = 4*(topicCost+writeOverhead) + 8 + 8 + 2*positionSize + digestSize + 4*30 + tipCost
+	eventCost = 4*(topicCost+writeOverhead) + 8 + 16 + positionSize + digestSize + 4*30 + tipCost
 	tagCost   = topicCost + 1 + positionSize + 10 + writeOverhead
 	headCost  = topicCost + digestSize + 10 + writeOverhead
 	tipCost   = topicCost + 2*digestSize + 20 + writeOverhead

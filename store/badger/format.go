@@ -13,7 +13,7 @@ import (
 )
 
 // formatVersion is the version of the layout in this package's comment.
-const formatVersion = 1
+const formatVersion = 2
 
 // The records of the database.
 const (
@@ -32,7 +32,9 @@ type identity struct {
 
 // migrations[v] turns a database of version v into one of version v+1, within
 // the transaction that also records the new version.
-var migrations = map[uint64]func(tx) error{}
+var migrations = map[uint64]func(tx) error{
+	1: func(tx) error { return nil }, // what it wrote is read as it is
+}
 
 // openBadger opens the database and contains the panics of Badger on files that
 // inspect could not tell from sound ones.

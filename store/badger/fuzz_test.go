@@ -13,12 +13,16 @@ import (
 func FuzzValues(f *testing.F) {
 	dag := storetest.NewDAG(f, storetest.Rand(f), "fuzz", 1)
 	e := dag.Batch(1).Events[0]
+	run, proof := cutRun(dag.Batch(3).Events)
+	at := make([]types.Cursor, len(run))
 	for _, b := range [][]byte{
 		{},
-		place{1, 2, 3}.encode(),
+		place{1, 3, spot{2, 0}}.encode(),
+		place{1, 3, spot{2, 15}}.encode(),
 		logState{count: 300}.encode(),
 		encodeTip(types.Tip{Seq: 1, Height: 2, CID: e.CID}),
-		encodeRecord(types.RunningHash{}.Next(e.CID).Cursor(1), e),
+		encodeRecord([]*types.Event{e}, nil, []types.Cursor{types.RunningHash{}.Next(e.CID).Cursor(1)}),
+		encodeRecord(run, proof, at),
 		encodeTopic(true, dag.Genesis.Bytes()),
 	} {
 		f.Add(b)
@@ -42,8 +46,17 @@ func FuzzValues(f *testing.F) {
 		if joined, genesis, err := decodeTopic(b); err == nil && !bytes.Equal(encodeTopic(joined, genesis), b) {
 			t.Errorf("topic record %x reads back as %v, %x", b, joined, genesis)
 		}
-		if entry, err := decodeRecord(1, b); err == nil && len(entry.Body)+len(entry.Witness) > len(b) {
-			t.Errorf("record of %d bytes from %d", len(entry.Body)+len(entry.Witness), len(b))
+		if entries, err := decodeRecord(1000, b); err == nil {
+			size := 0
+			for i, e := range entries {
+				size += len(e.Body)
+				if want := uint64(1000 - len(entries) + 1 + i); e.Cursor.Number != want {
+					t.Errorf("event %d in place of %d", e.Cursor.Number, want)
+				}
+			}
+			if size > len(b) {
+				t.Errorf("bodies of %d bytes from %d", size, len(b))
+			}
 		}
 		cutTopicNo(b) //nolint:errcheck // it must not panic
 		positionIn(b) //nolint:errcheck // the same

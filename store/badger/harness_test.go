@@ -174,8 +174,9 @@ func (t *faultyTx) commit() error {
 	})
 }
 
-// newHarness returns a harness with an empty directory.
-func newHarness(t testing.TB, opts Options) storetest.Harness {
+// newHarness returns a harness with an empty directory. before, if it is set, is
+// called with the directory before each time that a store is opened in it.
+func newHarness(t testing.TB, opts Options, before func(dir string) error) storetest.Harness {
 	dir := t.TempDir()
 	f := &faults{}
 	opts.MinFree = NoMinFree
@@ -183,6 +184,11 @@ func newHarness(t testing.TB, opts Options) storetest.Harness {
 	var store *Store
 	return storetest.Harness{
 		Open: func() (storetest.Store, error) {
+			if before != nil {
+				if err := before(dir); err != nil {
+					return nil, err
+				}
+			}
 			var err error
 			store, err = Open(dir, opts)
 			return store, err
@@ -280,5 +286,5 @@ func trimmed(b []byte) []byte {
 }
 
 func TestStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Harness { return newHarness(t, Options{Network: "test"}) })
+	storetest.Run(t, func(t *testing.T) storetest.Harness { return newHarness(t, Options{Network: "test"}, nil) })
 }

@@ -15,20 +15,24 @@
 //	's' name                   a record of the database: format, log-id, starts, topics, anchor
 //	'm' name                   a caller's metadata
 //	'g' digest                 T: from a topic's id to its number
-//	'e' digest                 T number, log number, height: from an event's CID to its place
+//	'e' digest                 T number, log number, height, and ahead: from an event's CID to its place
 //	't' T                      joined (0 or 1), the genesis
 //	'u' T                      length of the delivery log, its running hash (32 bytes)
 //	'h' T digest               height: a head
 //	'p' T publisher            seq, height, digest: the publisher's tip
-//	'l' T number               flags, 8 bytes of running hash, length of body, body, witness: the event
-//	'c' T height digest        log number: canonical order
-//	'i' T time height digest   log number: time order
-//	'a' T len tag height digest  log number: a tag's events in canonical order
+//	'l' T number               the record of the event, or of neighbours of which it is the last: see record.go
+//	'c' T height digest        log number, and ahead: canonical order
+//	'i' T time number          empty: the earliest time in the record of that number
+//	'a' T len tag height digest  log number, and ahead: a tag's events in canonical order
+//
+// Ahead is how far behind an event's log number the one of its record is. It is left
+// out where it is 0, as in all of format 1, which had a record for each event, and
+// in time order the key 'i' T time height digest for it, with the log number.
 //
 // The kind stands before the topic so that what a start needs of every topic,
 // 't', 'u' and 'h', is three sequential scans however many events lie between.
 // The event lives in the delivery log: its order is topological, so subscribers
-// and bulk sync are one scan, and neighbours that share a signature compress.
+// and bulk sync are one scan, and neighbours that share a signature have it once.
 package badger
 
 import (
@@ -54,10 +58,6 @@ const (
 	kindTime      = 'i'
 	kindTag       = 'a'
 )
-
-// logPlain is the flags byte of a log record whose body and witness are stored
-// as they are, the only form of format 1.
-const logPlain = 0
 
 const digestSize = len(types.Hash{})
 
@@ -139,9 +139,11 @@ func canonicalKey(no topicNo, p position) []byte {
 	return p.append(topicKey(kindCanonical, no, positionSize))
 }
 
-// timeKey has p after time. Times of valid events are not negative.
-func timeKey(no topicNo, time int64, p position) []byte {
-	return p.append(binary.BigEndian.AppendUint64(topicKey(kindTime, no, 8+positionSize), uint64(time)))
+// timeKey is of the record whose last event is number last and whose earliest time
+// is time. Times of valid events are not negative.
+func timeKey(no topicNo, time int64, last uint64) []byte {
+	k := binary.BigEndian.AppendUint64(topicKey(kindTime, no, 16), uint64(time))
+	return binary.BigEndian.AppendUint64(k, last)
 }
 
 // tagPrefix begins the keys of a tag. Its length stands before it, for a tag
@@ -156,18 +158,43 @@ func tagKey(no topicNo, tag string, p position) []byte { return p.append(tagPref
 // place is where an event lies: the value behind its CID.
 type place struct {
 	topic  topicNo
-	number uint64
 	height uint64
+	spot
 }
 
-func (p place) encode() []byte { return uvarints(uint64(p.topic), p.number, p.height) }
+func (p place) encode() []byte { return p.spot.append(uvarints(uint64(p.topic), p.number, p.height)) }
 
 func decodePlace(b []byte) (place, error) {
-	n, err := readUvarints(b, 3)
+	n, ahead, err := readAhead(b, 3)
 	if err != nil {
 		return place{}, err
 	}
-	return place{topic: topicNo(n[0]), number: n[1], height: n[2]}, nil
+	return place{topic: topicNo(n[0]), height: n[2], spot: spot{number: n[1], ahead: ahead}}, nil
+}
+
+// spot is an event's place in the delivery log.
+type spot struct {
+	number uint64
+	ahead  uint64 // the record has the key of so many events later
+}
+
+// append appends ahead, unless it is 0.
+func (s spot) append(b []byte) []byte {
+	if s.ahead == 0 {
+		return b
+	}
+	return binary.AppendUvarint(b, s.ahead)
+}
+
+// encode is the value of an index's key.
+func (s spot) encode() []byte { return s.append(uvarints(s.number)) }
+
+func decodeSpot(b []byte) (spot, error) {
+	n, ahead, err := readAhead(b, 1)
+	if err != nil {
+		return spot{}, err
+	}
+	return spot{number: n[0], ahead: ahead}, nil
 }
 
 // logState is the end of a topic's delivery log.
@@ -203,30 +230,6 @@ func decodeTip(b []byte) (types.Tip, error) {
 	return types.Tip{Seq: n[0], Height: n[1], CID: types.CIDOf(types.Hash(b[at:]))}, nil
 }
 
-// encodeRecord is the value of an event in the delivery log; at is the position
-// after it.
-func encodeRecord(at types.Cursor, e *types.Event) []byte {
-	b := make([]byte, 0, 1+len(at.Hash)+binary.MaxVarintLen32+e.Size())
-	b = append(append(b, logPlain), at.Hash[:]...)
-	b = binary.AppendUvarint(b, uint64(len(e.Bytes())))
-	return append(append(b, e.Bytes()...), e.Witness...)
-}
-
-// decodeRecord reads the log record of event number. The entry keeps b.
-func decodeRecord(number uint64, b []byte) (types.Entry, error) {
-	const head = 1 + len(types.Cursor{}.Hash)
-	if len(b) < head || b[0] != logPlain {
-		return types.Entry{}, corrupt("log record %d: %d bytes", number, len(b))
-	}
-	at := types.Cursor{Number: number, Hash: [8]byte(b[1:head])}
-	size, k := binary.Uvarint(b[head:])
-	rest := b[head+max(k, 0):]
-	if k <= 0 || size > uint64(len(rest)) {
-		return types.Entry{}, corrupt("log record %d: body of %d in %d bytes", number, size, len(b))
-	}
-	return types.Entry{Cursor: at, Body: rest[:size:size], Witness: rest[size:]}, nil
-}
-
 func uvarints(numbers ...uint64) []byte {
 	b := make([]byte, 0, len(numbers)*binary.MaxVarintLen64)
 	for _, n := range numbers {
@@ -250,6 +253,21 @@ func readUvarints(b []byte, count int) ([]uint64, error) {
 		return nil, corrupt("%d numbers: %x", count, b)
 	}
 	return numbers, nil
+}
+
+// readAhead reads count numbers, and ahead where it is behind them.
+func readAhead(b []byte, count int) (numbers []uint64, ahead uint64, err error) {
+	if numbers, err = readUvarints(b, count); err == nil {
+		return numbers, 0, nil
+	}
+	if numbers, err = readUvarints(b, count+1); err != nil {
+		return nil, 0, err
+	}
+	ahead = numbers[count]
+	if ahead == 0 || ahead >= types.MultiproofSize {
+		return nil, 0, corrupt("a record %d events ahead: %x", ahead, b)
+	}
+	return numbers[:count], ahead, nil
 }
 
 // corrupt is the error for bytes that this package never writes.

@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"testing"
@@ -14,51 +15,88 @@ import (
 // layout is a way to keep events in keys and values.
 type layout struct {
 	name string
-	// put returns what to write for an event.
-	put func(no topicNo, state logState, e *types.Event) []write
-	// body follows the value at a log number to the event's record.
-	body func(txn *badger.Txn, value []byte) ([]byte, error)
+	// put returns what to write for the events of a batch, and the log's state then.
+	put func(no topicNo, state logState, events []*types.Event) ([]write, logState)
+	// read decodes the value of a log number, and returns how many events it has.
+	read func(txn *badger.Txn, number uint64, value []byte) (int, error)
+	// get reads the event to which the value of its CID leads.
+	get func(txn *badger.Txn, value []byte) error
 }
 
-// layouts are the one of this package, and the obvious other: the event under its
-// CID, to which the log and the orders point.
+// layouts are the one of this package, the one of its format 1, and the obvious
+// other: the event under its CID, to which the log and the orders point.
 var layouts = []layout{
 	{
-		"event in the log",
-		func(no topicNo, state logState, e *types.Event) []write { return appendEvent(nil, no, state, e) },
-		func(_ *badger.Txn, value []byte) ([]byte, error) { return value, nil },
+		"neighbours in one record",
+		func(no topicNo, state logState, events []*types.Event) (writes []write, _ logState) {
+			for len(events) > 0 {
+				run, proof := cutRun(events)
+				writes, state = appendRun(writes, no, state, run, proof)
+				events = events[len(run):]
+			}
+			return writes, state
+		},
+		countRecord,
+		getInLog,
 	},
+	{"event in the log", putEach, countRecord, getInLog},
 	{
 		"event under its CID",
-		func(no topicNo, state logState, e *types.Event) []write {
-			own := appendEvent(nil, no, state, e)
-			log := logKey(no, state.count)
-			var writes []write
+		func(no topicNo, state logState, events []*types.Event) (writes []write, _ logState) {
+			own, state := putEach(no, state, events)
+			var digest []byte
 			for _, w := range own {
-				d := types.Digest(e.CID)
 				switch w.key[0] {
-				case kindEvent:
-					w.value = nil // the record, below
-				case kindLog:
-					writes = append(writes, write{key: digestKey(kindEvent, d), value: w.value})
-					w = write{key: log, value: d[:]}
+				case kindEvent: // the record, below
+					digest = w.key[1:]
+					continue
+				case kindLog: // the last of the event's writes
+					writes = append(writes, write{key: digestKey(kindEvent, types.Hash(digest)), value: w.value})
+					w.value = digest
 				default: // the digest ends their keys
 					w.value = nil
 				}
-				if w.key[0] != kindEvent {
-					writes = append(writes, w)
-				}
+				writes = append(writes, w)
 			}
-			return writes
+			return writes, state
 		},
-		func(txn *badger.Txn, value []byte) ([]byte, error) {
+		func(txn *badger.Txn, number uint64, value []byte) (int, error) {
 			item, err := txn.Get(digestKey(kindEvent, types.Hash(value)))
 			if err != nil {
-				return nil, err
+				return 0, err
 			}
-			return item.ValueCopy(nil)
+			if value, err = item.ValueCopy(nil); err != nil {
+				return 0, err
+			}
+			return countRecord(txn, number, value)
+		},
+		func(txn *badger.Txn, value []byte) error {
+			_, err := decodeRecord(1, value)
+			return err
 		},
 	},
+}
+
+func putEach(no topicNo, state logState, events []*types.Event) (writes []write, _ logState) {
+	for i := range events {
+		writes, state = appendRun(writes, no, state, events[i:i+1], nil)
+	}
+	return writes, state
+}
+
+func countRecord(_ *badger.Txn, number uint64, value []byte) (int, error) {
+	entries, err := decodeRecord(number, value)
+	return len(entries), err
+}
+
+func getInLog(txn *badger.Txn, value []byte) error {
+	at, err := decodePlace(value)
+	if err != nil {
+		return err
+	}
+	log := records{txn: txn, no: at.topic}
+	_, err = log.at(at.spot)
+	return err
 }
 
 // BenchmarkLayout compares where an event may lie, over the same 200,000 events in
@@ -89,13 +127,9 @@ func layOut(b *testing.B, l layout) {
 	b.StartTimer()
 	for _, batch := range batches {
 		txn := db.begin()
-		for _, e := range batch.Events {
-			state = logState{count: state.count + 1, hash: state.hash.Next(e.CID)}
-			if err := put(txn, l.put(1, state, e)); err != nil {
-				b.Fatal(err)
-			}
-		}
-		if err := errors.Join(txn.commit(), db.sync()); err != nil {
+		var writes []write
+		writes, state = l.put(1, state, batch.Events)
+		if err := errors.Join(put(txn, writes), txn.commit(), db.sync()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -145,10 +179,12 @@ func scanLayout(b *testing.B, db *database, l layout) int {
 			if err != nil {
 				return err
 			}
-			if _, err := l.body(txn, value); err != nil {
+			key := it.Item().Key()
+			count, err := l.read(txn, binary.BigEndian.Uint64(key[len(key)-8:]), value)
+			if err != nil {
 				return err
 			}
-			n++
+			n += count
 		}
 		return nil
 	})
@@ -175,17 +211,7 @@ func findInLayout(b *testing.B, db *database, dag *storetest.DAG, l layout) {
 			if err != nil {
 				return err
 			}
-			if l.name != layouts[0].name {
-				continue // that is the event
-			}
-			at, err := decodePlace(value)
-			if err != nil {
-				return err
-			}
-			if item, err = txn.Get(logKey(at.topic, at.number)); err != nil {
-				return err
-			}
-			if _, err := item.ValueCopy(nil); err != nil {
+			if err := l.get(txn, value); err != nil {
 				return err
 			}
 		}

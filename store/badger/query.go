@@ -71,7 +71,7 @@ type query struct {
 // candidate is an event by its place in canonical order and in the log.
 type candidate struct {
 	position
-	number uint64
+	spot
 }
 
 func (p position) compare(o position) int {
@@ -154,30 +154,32 @@ func behind(key []byte, reverse bool) []byte {
 // many.
 func (r *query) gather(txn *badger.Txn, after *position) error {
 	prefix := topicKey(kindTime, r.no, 0)
-	from := binary.BigEndian.AppendUint64(bytes.Clone(prefix), uint64(max(r.Since, 0)))
+	from := binary.BigEndian.AppendUint64(bytes.Clone(prefix), uint64(max(r.Since, maxRunTime)-maxRunTime))
 	entries := newScan(txn, prefix, from, false)
 	defer entries.close()
+	log := records{txn: txn, no: r.no}
 	var found []candidate
 	for ; entries.valid(); entries.next() {
-		key := entries.key()
-		if len(key) != len(prefix)+8+positionSize {
-			return corrupt("time index key: %x", key)
-		}
-		t := int64(binary.BigEndian.Uint64(key[len(prefix):]))
-		if r.Until != 0 && t >= r.Until {
-			break
-		}
-		c, err := candidateAt(entries)
+		t, rest, err := timeOf(entries.key(), len(prefix))
 		if err != nil {
 			return err
 		}
-		if after != nil && !r.isBehind(c.position, *after) {
-			continue
+		if r.Until != 0 && t >= r.Until {
+			break
 		}
-		if len(found) == r.most {
-			return nil
+		those, err := timedAt(entries, t, rest, &log)
+		if err != nil {
+			return err
 		}
-		found = append(found, c)
+		for _, c := range those {
+			if !r.inTime(c.time) || after != nil && !r.isBehind(c.position, *after) {
+				continue
+			}
+			if len(found) == r.most {
+				return nil
+			}
+			found = append(found, c.candidate)
+		}
 	}
 	slices.SortFunc(found, func(a, b candidate) int {
 		if r.Reverse {
@@ -188,6 +190,8 @@ func (r *query) gather(txn *badger.Txn, after *position) error {
 	r.candidates, r.sorted, r.done = found, true, len(found) == 0
 	return nil
 }
+
+func (r *query) inTime(t int64) bool { return t >= r.Since && (r.Until == 0 || t < r.Until) }
 
 func (r *query) isBehind(p, after position) bool {
 	if r.Reverse {
@@ -206,11 +210,52 @@ func candidateAt(entries *scan) (candidate, error) {
 	if err != nil {
 		return candidate{}, err
 	}
-	number, err := readUvarints(b, 1)
+	at, err := decodeSpot(b)
 	if err != nil {
 		return candidate{}, err
 	}
-	return candidate{position: pos, number: number[0]}, nil
+	return candidate{position: pos, spot: at}, nil
+}
+
+// timed is a candidate with its time.
+type timed struct {
+	candidate
+	time int64
+}
+
+// timeOf reads the time in the key of a time index, behind a prefix.
+func timeOf(key []byte, prefix int) (t int64, rest []byte, err error) {
+	if len(key) < prefix+8 {
+		return 0, nil, corrupt("time index key: %x", key)
+	}
+	return int64(binary.BigEndian.Uint64(key[prefix:])), key[prefix+8:], nil
+}
+
+// timedAt returns the events of the time index's entry that has t and rest in its
+// key: those of a record, or in format 1 one of them.
+func timedAt(entries *scan, t int64, rest []byte, log *records) ([]timed, error) {
+	if len(rest) == positionSize {
+		c, err := candidateAt(entries)
+		return []timed{{c, t}}, err
+	}
+	if len(rest) != 8 {
+		return nil, corrupt("time index key: %x", entries.key())
+	}
+	last := binary.BigEndian.Uint64(rest)
+	if _, err := log.at(spot{number: last}); err != nil {
+		return nil, err
+	}
+	those := make([]timed, len(log.kept))
+	for i, entry := range log.kept {
+		e, err := decodeEntry(log.no, entry)
+		if err != nil {
+			return nil, err
+		}
+		number := entry.Cursor.Number
+		pos := position{height: e.Height, digest: types.Digest(e.CID)}
+		those[i] = timed{candidate{pos, spot{number, last - number}}, e.Time}
+	}
+	return those, nil
 }
 
 // step reads the next events, perhaps none, and sets done behind the last.
@@ -220,6 +265,7 @@ func (r *query) step(txn *badger.Txn) ([]*types.Event, error) {
 	}
 	entries := newScan(txn, r.prefix, r.from, r.Reverse)
 	defer entries.close()
+	log := records{txn: txn, no: r.no}
 	var chunk []*types.Event
 	size := 0
 	for scanned := 0; ; scanned++ {
@@ -235,7 +281,7 @@ func (r *query) step(txn *badger.Txn) ([]*types.Event, error) {
 		if err != nil {
 			return nil, err
 		}
-		e, err := r.read(txn, c)
+		e, err := r.read(&log, c)
 		if err != nil {
 			return nil, err
 		}
@@ -247,13 +293,14 @@ func (r *query) step(txn *badger.Txn) ([]*types.Event, error) {
 }
 
 func (r *query) stepSorted(txn *badger.Txn) ([]*types.Event, error) {
+	log := records{txn: txn, no: r.no}
 	var chunk []*types.Event
 	size, scanned := 0, 0
 	for _, c := range r.candidates {
 		if scanned == chunkScanned || r.full(len(chunk), size) {
 			break
 		}
-		e, err := r.read(txn, c)
+		e, err := r.read(&log, c)
 		if err != nil {
 			return nil, err
 		}
@@ -273,15 +320,15 @@ func (r *query) full(events, size int) bool {
 }
 
 // read returns the event of c if it is selected, else nil.
-func (r *query) read(txn *badger.Txn, c candidate) (*types.Event, error) {
+func (r *query) read(log *records, c candidate) (*types.Event, error) {
 	if c.number > r.end {
 		return nil, nil
 	}
-	e, err := readEvent(txn, r.no, c.number)
+	e, err := log.event(c.spot)
 	if err != nil {
 		return nil, err
 	}
-	if e.Time < r.Since || r.Until != 0 && e.Time >= r.Until || r.Publisher != nil && e.Publisher != *r.Publisher {
+	if !r.inTime(e.Time) || r.Publisher != nil && e.Publisher != *r.Publisher {
 		return nil, nil
 	}
 	return e, nil

@@ -1,7 +1,6 @@
 package badger
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"iter"
@@ -93,8 +92,12 @@ func (s *Store) Get(cids []cid.Cid) ([]*types.Event, error) {
 		slices.SortFunc(found, func(a, b wanted) int {
 			return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.number, b.number))
 		})
+		var log records
 		for _, w := range found {
-			e, err := readEvent(txn, w.topic, w.number)
+			if log.no != w.topic {
+				log = records{txn: txn, no: w.topic}
+			}
+			e, err := log.event(w.spot)
 			if err != nil {
 				return err
 			}
@@ -131,31 +134,6 @@ func places(txn *badger.Txn, cids []cid.Cid, found func(i int, at place)) error 
 		found(i, at)
 	}
 	return nil
-}
-
-// readEntry reads a log record that must be there.
-func readEntry(txn *badger.Txn, no topicNo, number uint64) (types.Entry, error) {
-	b, err := get(txn, logKey(no, number))
-	if err != nil {
-		return types.Entry{}, err
-	}
-	if b == nil {
-		return types.Entry{}, corrupt("topic %d has no event %d", no, number)
-	}
-	return decodeRecord(number, b)
-}
-
-// readEvent reads and decodes an event that must be there.
-func readEvent(txn *badger.Txn, no topicNo, number uint64) (*types.Event, error) {
-	entry, err := readEntry(txn, no, number)
-	if err != nil {
-		return nil, err
-	}
-	e, err := entry.Event()
-	if err != nil {
-		return nil, corrupt("event %d of topic %d: %v", number, no, err)
-	}
-	return e, nil
 }
 
 // Log yields the delivery log behind a cursor, up to its end at the first step;
@@ -207,11 +185,12 @@ func (s *Store) At(topic types.TopicID, numbers []uint64) ([]cid.Cid, error) {
 		if err != nil {
 			return err
 		}
+		log := records{txn: txn, no: no}
 		for _, number := range numbers {
 			if number == 0 || number > state.count {
 				return fmt.Errorf("%w: event %d of %d", types.ErrNotFound, number, state.count)
 			}
-			entry, err := readEntry(txn, no, number)
+			entry, err := log.find(number)
 			if err != nil {
 				return err
 			}
@@ -235,7 +214,8 @@ func (s *Store) checkCursor(txn *badger.Txn, no topicNo, topic types.TopicID, c 
 	case c.Number > end:
 		return fmt.Errorf("%w: it is behind event %d of %d", types.ErrInvalidCursor, c.Number, end)
 	case c.Number > 0:
-		entry, err := readEntry(txn, no, c.Number)
+		log := records{txn: txn, no: no}
+		entry, err := log.find(c.Number)
 		if err != nil {
 			return err
 		}
@@ -249,25 +229,30 @@ func (s *Store) checkCursor(txn *badger.Txn, no topicNo, topic types.TopicID, c 
 
 // scanLog reads a chunk of the log: at least event from, at most event to.
 func scanLog(txn *badger.Txn, no topicNo, from, to uint64) ([]types.Entry, error) {
-	records := newScan(txn, topicKey(kindLog, no, 0), logKey(no, from), false)
-	defer records.close()
+	log := newScan(txn, topicKey(kindLog, no, 0), logKey(no, from), false)
+	defer log.close()
 	var chunk []types.Entry
 	size := 0
-	for number := from; number <= to && len(chunk) < chunkEvents && size < chunkBytes; number++ {
-		if !records.valid() || !bytes.Equal(records.key(), logKey(no, number)) {
-			return nil, corrupt("topic %d has no event %d", no, number)
-		}
-		b, err := records.value()
+	for next := from; next <= to && len(chunk) < chunkEvents && size < chunkBytes; log.next() {
+		last, b, err := recordIn(log, no, next)
 		if err != nil {
 			return nil, err
 		}
-		entry, err := decodeRecord(number, b)
+		entries, err := decodeRecord(last, b)
 		if err != nil {
 			return nil, err
 		}
-		chunk = append(chunk, entry)
+		if first := entries[0].Cursor.Number; first > next {
+			return nil, corrupt("topic %d has no event %d", no, next)
+		} else if first < next {
+			entries = entries[next-first:]
+		}
+		if last > to {
+			entries = entries[:to-next+1]
+		}
+		chunk = append(chunk, entries...)
 		size += len(b)
-		records.next()
+		next += uint64(len(entries))
 	}
 	return chunk, nil
 }

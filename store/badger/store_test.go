@@ -382,7 +382,7 @@ func TestWideTimeRange(t *testing.T) {
 // More than the memory table takes: the log is changed and the tables flushed
 // while commits go on, and all is there after a crash.
 func TestRotation(t *testing.T) {
-	h := newHarness(t, Options{})
+	h := newHarness(t, Options{}, nil)
 	s, err := h.Open()
 	if err != nil {
 		t.Fatal(err)
