@@ -12,9 +12,12 @@ import (
 // every function to tlog.
 
 // leafHash is the hash of a leaf: of a zero byte and the 36 bytes of the CID.
-func leafHash(c cid.Cid) Hash {
+func leafHash(c cid.Cid) Hash { return leafHashOf(Digest(c)) }
+
+// leafHashOf is leafHash for the CID with a digest.
+func leafHashOf(d Hash) Hash {
 	var b [1 + CIDSize]byte
-	copy(b[1:], c.KeyString())
+	copy(b[1+copy(b[1:], cidPrefix):], d[:])
 	return sha256.Sum256(b[:])
 }
 

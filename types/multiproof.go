@@ -5,87 +5,102 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
-
-	"github.com/ipfs/go-cid"
 )
 
-// MultiproofSize is the most neighbours of a batch whose witnesses a multiproof
+// MultiproofSize is the most neighbours of a batch whose witnesses a Multiproof
 // holds: a subtree of the batch's tree, so that they share all of their paths
 // above it.
 const MultiproofSize = 16
 
-// NewMultiproof returns the witnesses of the first events in one piece, and of how
-// many: as many as lie together in a subtree of their batch, 2 to MultiproofSize.
-// Their CIDs give what their paths have below the subtree's root, so it takes about
-// a twentieth of the witnesses' bytes (RFC 6962, section 2.1, has the tree). It
-// returns 0 when the first events are not a whole subtree, or their witnesses are
-// not of one tree.
-func NewMultiproof(events []*Event) (proof []byte, n int) {
-	if len(events) < 2 || len(events[0].Witness) == 0 || events[0].Witness[0] != witnessBatch {
-		return nil, 0
-	}
-	first, err := decodeBatchWitness(events[0].Witness[1:])
-	if err != nil || first.index%MultiproofSize != 0 {
-		return nil, 0
-	}
-	n = int(min(MultiproofSize, first.n-first.index))
-	if n < 2 || n > len(events) {
-		return nil, 0
-	}
-	cids := make([]cid.Cid, n)
-	for i, e := range events[:n] {
-		cids[i] = e.CID
-	}
-	proof = binary.AppendUvarint(make([]byte, 0, len(events[0].Witness)), first.n)
-	proof = append(binary.AppendUvarint(proof, first.index), first.signature...)
-	proof = append(proof, first.path[hashSize*pathLength(uint64(n), 0):]...)
-	witnesses, err := OpenMultiproof(proof, cids)
-	if err != nil {
-		return nil, 0
-	}
-	for i, e := range events[:n] {
-		if !bytes.Equal(witnesses[i], e.Witness) {
-			return nil, 0
-		}
-	}
-	return proof, n
+// Multiproof holds the witnesses of neighbours in a batch: what their paths have
+// above the root of their subtree, and the subtree (RFC 6962, section 2.1, has the
+// tree).
+type Multiproof struct {
+	n, index  uint64 // of so many events, from this one on
+	signature []byte
+	above     []byte
+	subtree   merkleTree
 }
 
-// OpenMultiproof returns the witnesses of the events with cids, in their order, all
-// in one piece of memory. It verifies nothing: of other events the witnesses are
-// bad. The error is ErrBadWitness for a proof that can't be of so many events.
-func OpenMultiproof(proof []byte, cids []cid.Cid) ([][]byte, error) {
-	n, b, err := canonicalUvarint(proof)
+// SubtreeSize returns how many events there are in the subtree that begins with the
+// event of a place: 0 where none begins.
+func (p BatchPart) SubtreeSize() int {
+	if p.Index%MultiproofSize != 0 {
+		return 0
+	}
+	return int(min(MultiproofSize, p.N-p.Index))
+}
+
+// EncodeMultiproof returns the witnesses of events in one piece, without what
+// follows from their CIDs: for OpenMultiproof. It reports false when the events are
+// not all of one subtree, in its order, or their witnesses not of one tree.
+func EncodeMultiproof(events []*Event) ([]byte, bool) {
+	if len(events) == 0 || len(events[0].Witness) == 0 || events[0].Witness[0] != witnessBatch {
+		return nil, false
+	}
+	first, err := decodeBatchWitness(events[0].Witness[1:])
+	below := hashSize * bits.Len(uint(len(events)-1)) // the subtree's levels
+	if err != nil || len(first.path) < below {
+		return nil, false
+	}
+	proof := binary.AppendUvarint(make([]byte, 0, len(events[0].Witness)), first.n)
+	proof = append(binary.AppendUvarint(proof, first.index), first.signature...)
+	proof = append(proof, first.path[below:]...)
+	digests := make([]Hash, len(events))
+	for i, e := range events {
+		digests[i] = Digest(e.CID)
+	}
+	m, err := OpenMultiproof(proof, digests)
 	if err != nil {
+		return nil, false
+	}
+	var witness []byte
+	for i, e := range events {
+		if witness = m.appendWitness(witness[:0], i); !bytes.Equal(witness, e.Witness) {
+			return nil, false
+		}
+	}
+	return proof, true
+}
+
+// OpenMultiproof returns the proof for the events whose CIDs have digests, in their
+// order. It verifies nothing: of other events the witnesses are bad. It keeps proof.
+// The error is ErrBadWitness for one that can't be of so many events.
+func OpenMultiproof(proof []byte, digests []Hash) (*Multiproof, error) {
+	m := &Multiproof{}
+	var err error
+	b := proof
+	if m.n, b, err = canonicalUvarint(b); err != nil {
 		return nil, err
 	}
-	index, b, err := canonicalUvarint(b)
-	if err != nil {
+	if m.index, b, err = canonicalUvarint(b); err != nil {
 		return nil, err
 	}
-	count := uint64(len(cids))
-	if n > MaxBatchWitness || index%MultiproofSize != 0 || index >= n || count != min(MultiproofSize, n-index) {
-		return nil, fmt.Errorf("%w: a proof of %d events from index %d of %d", ErrBadWitness, count, index, n)
+	count := len(digests)
+	if count == 0 || m.n > MaxBatchWitness || m.index >= m.n || count != (BatchPart{N: m.n, Index: m.index}).SubtreeSize() {
+		return nil, fmt.Errorf("%w: a proof of %d events from index %d of %d", ErrBadWitness, count, m.index, m.n)
 	}
-	below := bits.Len64(count - 1) // levels of the subtree
-	if len(b) != signatureSize+hashSize*(pathLength(n, index)-pathLength(count, 0)) {
-		return nil, fmt.Errorf("%w: a proof of %d bytes behind index %d of %d", ErrBadWitness, len(b), index, n)
+	if len(b) != signatureSize+hashSize*(pathLength(m.n, m.index)-bits.Len(uint(count-1))) {
+		return nil, fmt.Errorf("%w: a proof of %d bytes behind index %d of %d", ErrBadWitness, len(b), m.index, m.n)
 	}
-	signature, above := b[:signatureSize], b[signatureSize:]
+	m.signature, m.above = b[:signatureSize], b[signatureSize:]
 	leaves := make([]Hash, count)
-	for i, c := range cids {
-		leaves[i] = leafHash(c)
+	for i, d := range digests {
+		leaves[i] = leafHashOf(d)
 	}
-	tree := newMerkleTree(leaves)
-	witnesses := make([][]byte, count)
-	all := make([]byte, 0, len(cids)*(1+2*binary.MaxVarintLen32+signatureSize+hashSize*below+len(above)))
-	for i := range witnesses {
-		from := len(all)
-		all = binary.AppendUvarint(append(all, witnessBatch), n)
-		all = binary.AppendUvarint(all, index+uint64(i))
-		all = tree.appendPath(append(all, signature...), i)
-		all = append(all, above...)
-		witnesses[i] = all[from:len(all):len(all)]
-	}
-	return witnesses, nil
+	m.subtree = newMerkleTree(leaves)
+	return m, nil
+}
+
+// Witness returns the witness of event i of those that the proof is for.
+func (m *Multiproof) Witness(i int) []byte {
+	size := witnessOverhead + hashSize*(len(m.subtree)-1) + len(m.above)
+	return m.appendWitness(make([]byte, 0, size), i)
+}
+
+func (m *Multiproof) appendWitness(b []byte, i int) []byte {
+	b = binary.AppendUvarint(append(b, witnessBatch), m.n)
+	b = binary.AppendUvarint(b, m.index+uint64(i))
+	b = m.subtree.appendPath(append(b, m.signature...), i)
+	return append(b, m.above...)
 }

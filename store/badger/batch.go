@@ -30,8 +30,9 @@ func (s *Store) Commit(b *types.Batch) error {
 	}
 	for i, part := range split(b, maxBytes, maxCount) {
 		var from, end logState
+		runs := cutRuns(part.Events)
 		err := s.submit(func(t tx) (writes []write, err error) {
-			writes, from, end, err = s.prepareBatch(t, part)
+			writes, from, end, err = s.prepareBatch(t, part, runs)
 			return writes, err
 		})
 		if err != nil && i > 0 {
@@ -59,9 +60,9 @@ func checkBatch(b *types.Batch) error {
 	return nil
 }
 
-// prepareBatch returns the writes that append b to its topic's log, and where
-// the log ended before and ends behind it.
-func (s *Store) prepareBatch(t tx, b *types.Batch) (writes []write, from, state logState, err error) {
+// prepareBatch returns the writes that append b to its topic's log, in runs, and
+// where the log ended before and ends behind it.
+func (s *Store) prepareBatch(t tx, b *types.Batch, runs []run) (writes []write, from, state logState, err error) {
 	no, from, err := findLog(t.get, b.Topic)
 	if err != nil {
 		return nil, from, from, err
@@ -70,11 +71,9 @@ func (s *Store) prepareBatch(t tx, b *types.Batch) (writes []write, from, state 
 	if b.First != state.count+1 {
 		return nil, from, state, fmt.Errorf("%w: it begins with event %d, the log ends with %d", types.ErrConflict, b.First, state.count)
 	}
-	writes = make([]write, 0, 3*len(b.Events)+len(b.AddHeads)+len(b.DropHeads)+2)
-	for events := b.Events; len(events) > 0; {
-		run, proof := cutRun(events)
-		writes, state = appendRun(writes, no, state, run, proof)
-		events = events[len(run):]
+	writes = make([]write, 0, 4*len(b.Events)+len(b.AddHeads)+len(b.DropHeads)+2)
+	for _, r := range runs {
+		writes, state = appendRun(writes, no, state, r)
 	}
 	writes = append(writes, write{key: topicKey(kindState, no, 0), value: state.encode()})
 	for _, c := range b.DropHeads {
@@ -89,19 +88,15 @@ func (s *Store) prepareBatch(t tx, b *types.Batch) (writes []write, from, state 
 
 // appendRun appends the record of a run and its events' indexes, and returns the
 // state of the log behind it, which was state before.
-func appendRun(writes []write, no topicNo, state logState, run []*types.Event, proof []byte) ([]write, logState) {
-	last := state.count + uint64(len(run))
-	at := make([]types.Cursor, len(run))
-	for i, e := range run {
+func appendRun(writes []write, no topicNo, state logState, r run) ([]write, logState) {
+	last := state.count + uint64(len(r.events))
+	at := make([]types.Cursor, len(r.events))
+	for i, e := range r.events {
 		state = logState{count: state.count + 1, hash: state.hash.Next(e.CID)}
 		at[i] = state.hash.Cursor(state.count)
 		writes = appendIndexes(writes, no, spot{state.count, last - state.count}, e)
 	}
-	earliest, _ := times(run)
-	return append(writes,
-		write{key: timeKey(no, earliest, last), value: []byte{}},
-		write{key: logKey(no, last), value: encodeRecord(run, proof, at)},
-	), state
+	return append(writes, write{key: logKey(no, last), value: r.encode(at)}), state
 }
 
 // appendIndexes appends what points to an event in the log.
@@ -111,6 +106,7 @@ func appendIndexes(writes []write, no topicNo, at spot, e *types.Event) []write 
 	writes = append(writes,
 		write{key: digestKey(kindEvent, pos.digest), value: place{no, e.Height, at}.encode()},
 		write{key: canonicalKey(no, pos), value: value},
+		write{key: timeKey(no, e.Time, pos), value: value},
 	)
 	for _, tag := range e.Tags {
 		writes = append(writes, write{key: tagKey(no, tag, pos), value: value})
@@ -143,8 +139,8 @@ func appendTips(t tx, writes []write, no topicNo, events []*types.Event) ([]writ
 // Bounds on the size of a write without the tag or the event in it.
 const (
 	topicCost = 1 + 9 // kind and topic number
-	eventCost = 4*(topicCost+writeOverhead) + 8 + 16 + positionSize + digestSize + 4*30 + tipCost
-	tagCost   = topicCost + 1 + positionSize + 10 + writeOverhead
+	eventCost = 4*(topicCost+writeOverhead) + 8 + 8 + 2*positionSize + digestSize + 4*30 + tipCost
+	tagCost   = topicCost + 1 + positionSize + 11 + writeOverhead
 	headCost  = topicCost + digestSize + 10 + writeOverhead
 	tipCost   = topicCost + 2*digestSize + 20 + writeOverhead
 )

@@ -13,7 +13,7 @@ import (
 )
 
 // toFormat1 turns a closed database into what a release with format 1 would have
-// left: a record for each event, and a key for each in time order.
+// left: a record for each event.
 func toFormat1(dir string) error {
 	db, err := openBadger(badgerOptions(dir, Options{}.withDefaults()))
 	if err != nil {
@@ -39,16 +39,14 @@ func toFormat1(dir string) error {
 			if err != nil {
 				return err
 			}
-			switch {
-			case key[0] == kindTime && len(value) == 0:
-				writes = append(writes, write{key: key, remove: true})
-			case key[0] == kindLog:
-				older, err := recordToFormat1(key, value)
-				if err != nil {
-					return err
-				}
-				writes = append(writes, older...)
+			if key[0] != kindLog {
+				continue
 			}
+			older, err := recordToFormat1(key, value)
+			if err != nil {
+				return err
+			}
+			writes = append(writes, older...)
 		}
 		return nil
 	})
@@ -71,12 +69,16 @@ func recordToFormat1(key, value []byte) ([]write, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := decodeRecord(binary.BigEndian.Uint64(rest), value)
+	r, err := decodeRecord(binary.BigEndian.Uint64(rest), value)
 	if err != nil {
 		return nil, err
 	}
 	var writes []write
-	for _, entry := range entries {
+	for i := range r.events {
+		entry, err := r.entry(i)
+		if err != nil {
+			return nil, err
+		}
 		e, err := entry.Event()
 		if err != nil {
 			return nil, err

@@ -22,12 +22,11 @@
 //	'p' T publisher            seq, height, digest: the publisher's tip
 //	'l' T number               the record of the event, or of neighbours of which it is the last: see record.go
 //	'c' T height digest        log number, and ahead: canonical order
-//	'i' T time number          empty: the earliest time in the record of that number
+//	'i' T time height digest   log number, and ahead: time order
 //	'a' T len tag height digest  log number, and ahead: a tag's events in canonical order
 //
 // Ahead is how far behind an event's log number the one of its record is. It is left
-// out where it is 0, as in all of format 1, which had a record for each event, and
-// in time order the key 'i' T time height digest for it, with the log number.
+// out where it is 0, as in all of format 1, which had a record for each event.
 //
 // The kind stands before the topic so that what a start needs of every topic,
 // 't', 'u' and 'h', is three sequential scans however many events lie between.
@@ -139,11 +138,9 @@ func canonicalKey(no topicNo, p position) []byte {
 	return p.append(topicKey(kindCanonical, no, positionSize))
 }
 
-// timeKey is of the record whose last event is number last and whose earliest time
-// is time. Times of valid events are not negative.
-func timeKey(no topicNo, time int64, last uint64) []byte {
-	k := binary.BigEndian.AppendUint64(topicKey(kindTime, no, 16), uint64(time))
-	return binary.BigEndian.AppendUint64(k, last)
+// timeKey has p after time. Times of valid events are not negative.
+func timeKey(no topicNo, time int64, p position) []byte {
+	return p.append(binary.BigEndian.AppendUint64(topicKey(kindTime, no, 8+positionSize), uint64(time)))
 }
 
 // tagPrefix begins the keys of a tag. Its length stands before it, for a tag
@@ -168,6 +165,9 @@ func decodePlace(b []byte) (place, error) {
 	n, ahead, err := readAhead(b, 3)
 	if err != nil {
 		return place{}, err
+	}
+	if n[0] == 0 {
+		return place{}, corrupt("place without a topic: %x", b)
 	}
 	return place{topic: topicNo(n[0]), height: n[2], spot: spot{number: n[1], ahead: ahead}}, nil
 }
@@ -240,34 +240,37 @@ func uvarints(numbers ...uint64) []byte {
 
 // readUvarints reads exactly count numbers that fill b.
 func readUvarints(b []byte, count int) ([]uint64, error) {
-	numbers := make([]uint64, count)
-	rest := b
-	for i := range numbers {
-		n, k := binary.Uvarint(rest)
-		if k <= 0 {
-			return nil, corrupt("%d numbers: %x", count, b)
-		}
-		numbers[i], rest = n, rest[k:]
+	numbers, rest, err := cutUvarints(b, count)
+	if err == nil && len(rest) != 0 {
+		err = corrupt("%d numbers: %x", count, b)
 	}
-	if len(rest) != 0 {
-		return nil, corrupt("%d numbers: %x", count, b)
-	}
-	return numbers, nil
+	return numbers, err
 }
 
 // readAhead reads count numbers, and ahead where it is behind them.
 func readAhead(b []byte, count int) (numbers []uint64, ahead uint64, err error) {
-	if numbers, err = readUvarints(b, count); err == nil {
-		return numbers, 0, nil
+	numbers, rest, err := cutUvarints(b, count)
+	if err != nil || len(rest) == 0 {
+		return numbers, 0, err
 	}
-	if numbers, err = readUvarints(b, count+1); err != nil {
-		return nil, 0, err
+	ahead, k := binary.Uvarint(rest)
+	if k != len(rest) || ahead == 0 || ahead >= types.MultiproofSize {
+		return nil, 0, corrupt("%d numbers and how far ahead a record is: %x", count, b)
 	}
-	ahead = numbers[count]
-	if ahead == 0 || ahead >= types.MultiproofSize {
-		return nil, 0, corrupt("a record %d events ahead: %x", ahead, b)
+	return numbers, ahead, nil
+}
+
+// cutUvarints reads count numbers from the front of b.
+func cutUvarints(b []byte, count int) (numbers []uint64, rest []byte, err error) {
+	numbers, rest = make([]uint64, count), b
+	for i := range numbers {
+		n, k := binary.Uvarint(rest)
+		if k <= 0 {
+			return nil, nil, corrupt("%d numbers: %x", count, b)
+		}
+		numbers[i], rest = n, rest[k:]
 	}
-	return numbers[:count], ahead, nil
+	return numbers, rest, nil
 }
 
 // corrupt is the error for bytes that this package never writes.

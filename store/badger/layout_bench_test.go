@@ -29,10 +29,8 @@ var layouts = []layout{
 	{
 		"neighbours in one record",
 		func(no topicNo, state logState, events []*types.Event) (writes []write, _ logState) {
-			for len(events) > 0 {
-				run, proof := cutRun(events)
-				writes, state = appendRun(writes, no, state, run, proof)
-				events = events[len(run):]
+			for _, r := range cutRuns(events) {
+				writes, state = appendRun(writes, no, state, r)
 			}
 			return writes, state
 		},
@@ -71,7 +69,15 @@ var layouts = []layout{
 			return countRecord(txn, number, value)
 		},
 		func(txn *badger.Txn, value []byte) error {
-			_, err := decodeRecord(1, value)
+			r, err := decodeRecord(1, value)
+			if err != nil {
+				return err
+			}
+			entry, err := r.entry(0)
+			if err != nil {
+				return err
+			}
+			_, err = entry.Event()
 			return err
 		},
 	},
@@ -79,14 +85,22 @@ var layouts = []layout{
 
 func putEach(no topicNo, state logState, events []*types.Event) (writes []write, _ logState) {
 	for i := range events {
-		writes, state = appendRun(writes, no, state, events[i:i+1], nil)
+		writes, state = appendRun(writes, no, state, run{events: events[i : i+1]})
 	}
 	return writes, state
 }
 
 func countRecord(_ *badger.Txn, number uint64, value []byte) (int, error) {
-	entries, err := decodeRecord(number, value)
-	return len(entries), err
+	r, err := decodeRecord(number, value)
+	if err != nil {
+		return 0, err
+	}
+	for i := range r.events {
+		if _, err := r.entry(i); err != nil {
+			return 0, err
+		}
+	}
+	return len(r.events), nil
 }
 
 func getInLog(txn *badger.Txn, value []byte) error {
@@ -94,8 +108,7 @@ func getInLog(txn *badger.Txn, value []byte) error {
 	if err != nil {
 		return err
 	}
-	log := records{txn: txn, no: at.topic}
-	_, err = log.at(at.spot)
+	_, err = newRecords().event(txn, at.topic, at.spot)
 	return err
 }
 

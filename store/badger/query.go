@@ -16,7 +16,7 @@ import (
 
 const (
 	// maxCandidates bounds the events of a time range that are sorted in
-	// memory, about 3 MB; a wider range is a filter on a scan of the topic.
+	// memory, about 4 MB; a wider range is a filter on a scan of the topic.
 	maxCandidates = 65536
 	// chunkScanned bounds the index entries that are read, and filtered out,
 	// in one transaction.
@@ -28,7 +28,7 @@ const (
 // types.ErrNotFound.
 func (s *Store) Query(topic types.TopicID, q types.Query) iter.Seq2[*types.Event, error] {
 	return func(yield func(*types.Event, error) bool) {
-		r := query{Query: q, most: s.opts.hooks.candidates}
+		r := query{Query: q, log: s.records, most: s.opts.hooks.candidates}
 		err := s.view(func(txn *badger.Txn) error { return r.plan(txn, topic) })
 		for left := q.Limit; err == nil && !r.done; {
 			var chunk []*types.Event
@@ -55,6 +55,7 @@ func (s *Store) Query(topic types.TopicID, q types.Query) iter.Seq2[*types.Event
 // query is a Query under way.
 type query struct {
 	types.Query
+	log  records
 	no   topicNo
 	end  uint64 // events with greater numbers came after the query began
 	done bool
@@ -154,32 +155,30 @@ func behind(key []byte, reverse bool) []byte {
 // many.
 func (r *query) gather(txn *badger.Txn, after *position) error {
 	prefix := topicKey(kindTime, r.no, 0)
-	from := binary.BigEndian.AppendUint64(bytes.Clone(prefix), uint64(max(r.Since, maxRunTime)-maxRunTime))
+	from := binary.BigEndian.AppendUint64(bytes.Clone(prefix), uint64(max(r.Since, 0)))
 	entries := newScan(txn, prefix, from, false)
 	defer entries.close()
-	log := records{txn: txn, no: r.no}
 	var found []candidate
 	for ; entries.valid(); entries.next() {
-		t, rest, err := timeOf(entries.key(), len(prefix))
-		if err != nil {
-			return err
+		key := entries.key()
+		if len(key) != len(prefix)+8+positionSize {
+			return corrupt("time index key: %x", key)
 		}
+		t := int64(binary.BigEndian.Uint64(key[len(prefix):]))
 		if r.Until != 0 && t >= r.Until {
 			break
 		}
-		those, err := timedAt(entries, t, rest, &log)
+		c, err := candidateAt(entries)
 		if err != nil {
 			return err
 		}
-		for _, c := range those {
-			if !r.inTime(c.time) || after != nil && !r.isBehind(c.position, *after) {
-				continue
-			}
-			if len(found) == r.most {
-				return nil
-			}
-			found = append(found, c.candidate)
+		if after != nil && !r.isBehind(c.position, *after) {
+			continue
 		}
+		if len(found) == r.most {
+			return nil
+		}
+		found = append(found, c)
 	}
 	slices.SortFunc(found, func(a, b candidate) int {
 		if r.Reverse {
@@ -190,8 +189,6 @@ func (r *query) gather(txn *badger.Txn, after *position) error {
 	r.candidates, r.sorted, r.done = found, true, len(found) == 0
 	return nil
 }
-
-func (r *query) inTime(t int64) bool { return t >= r.Since && (r.Until == 0 || t < r.Until) }
 
 func (r *query) isBehind(p, after position) bool {
 	if r.Reverse {
@@ -217,47 +214,6 @@ func candidateAt(entries *scan) (candidate, error) {
 	return candidate{position: pos, spot: at}, nil
 }
 
-// timed is a candidate with its time.
-type timed struct {
-	candidate
-	time int64
-}
-
-// timeOf reads the time in the key of a time index, behind a prefix.
-func timeOf(key []byte, prefix int) (t int64, rest []byte, err error) {
-	if len(key) < prefix+8 {
-		return 0, nil, corrupt("time index key: %x", key)
-	}
-	return int64(binary.BigEndian.Uint64(key[prefix:])), key[prefix+8:], nil
-}
-
-// timedAt returns the events of the time index's entry that has t and rest in its
-// key: those of a record, or in format 1 one of them.
-func timedAt(entries *scan, t int64, rest []byte, log *records) ([]timed, error) {
-	if len(rest) == positionSize {
-		c, err := candidateAt(entries)
-		return []timed{{c, t}}, err
-	}
-	if len(rest) != 8 {
-		return nil, corrupt("time index key: %x", entries.key())
-	}
-	last := binary.BigEndian.Uint64(rest)
-	if _, err := log.at(spot{number: last}); err != nil {
-		return nil, err
-	}
-	those := make([]timed, len(log.kept))
-	for i, entry := range log.kept {
-		e, err := decodeEntry(log.no, entry)
-		if err != nil {
-			return nil, err
-		}
-		number := entry.Cursor.Number
-		pos := position{height: e.Height, digest: types.Digest(e.CID)}
-		those[i] = timed{candidate{pos, spot{number, last - number}}, e.Time}
-	}
-	return those, nil
-}
-
 // step reads the next events, perhaps none, and sets done behind the last.
 func (r *query) step(txn *badger.Txn) ([]*types.Event, error) {
 	if r.sorted {
@@ -265,7 +221,6 @@ func (r *query) step(txn *badger.Txn) ([]*types.Event, error) {
 	}
 	entries := newScan(txn, r.prefix, r.from, r.Reverse)
 	defer entries.close()
-	log := records{txn: txn, no: r.no}
 	var chunk []*types.Event
 	size := 0
 	for scanned := 0; ; scanned++ {
@@ -281,7 +236,7 @@ func (r *query) step(txn *badger.Txn) ([]*types.Event, error) {
 		if err != nil {
 			return nil, err
 		}
-		e, err := r.read(&log, c)
+		e, err := r.read(txn, c)
 		if err != nil {
 			return nil, err
 		}
@@ -293,14 +248,13 @@ func (r *query) step(txn *badger.Txn) ([]*types.Event, error) {
 }
 
 func (r *query) stepSorted(txn *badger.Txn) ([]*types.Event, error) {
-	log := records{txn: txn, no: r.no}
 	var chunk []*types.Event
 	size, scanned := 0, 0
 	for _, c := range r.candidates {
 		if scanned == chunkScanned || r.full(len(chunk), size) {
 			break
 		}
-		e, err := r.read(&log, c)
+		e, err := r.read(txn, c)
 		if err != nil {
 			return nil, err
 		}
@@ -320,15 +274,15 @@ func (r *query) full(events, size int) bool {
 }
 
 // read returns the event of c if it is selected, else nil.
-func (r *query) read(log *records, c candidate) (*types.Event, error) {
+func (r *query) read(txn *badger.Txn, c candidate) (*types.Event, error) {
 	if c.number > r.end {
 		return nil, nil
 	}
-	e, err := log.event(c.spot)
+	e, err := r.log.event(txn, r.no, c.spot)
 	if err != nil {
 		return nil, err
 	}
-	if !r.inTime(e.Time) || r.Publisher != nil && e.Publisher != *r.Publisher {
+	if e.Time < r.Since || r.Until != 0 && e.Time >= r.Until || r.Publisher != nil && e.Publisher != *r.Publisher {
 		return nil, nil
 	}
 	return e, nil

@@ -92,12 +92,8 @@ func (s *Store) Get(cids []cid.Cid) ([]*types.Event, error) {
 		slices.SortFunc(found, func(a, b wanted) int {
 			return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.number, b.number))
 		})
-		var log records
 		for _, w := range found {
-			if log.no != w.topic {
-				log = records{txn: txn, no: w.topic}
-			}
-			e, err := log.event(w.spot)
+			e, err := s.records.event(txn, w.topic, w.spot)
 			if err != nil {
 				return err
 			}
@@ -185,16 +181,15 @@ func (s *Store) At(topic types.TopicID, numbers []uint64) ([]cid.Cid, error) {
 		if err != nil {
 			return err
 		}
-		log := records{txn: txn, no: no}
 		for _, number := range numbers {
 			if number == 0 || number > state.count {
 				return fmt.Errorf("%w: event %d of %d", types.ErrNotFound, number, state.count)
 			}
-			entry, err := log.find(number)
+			e, err := findRecorded(txn, no, number)
 			if err != nil {
 				return err
 			}
-			cids = append(cids, entry.CID())
+			cids = append(cids, types.SumCID(e.body))
 		}
 		return nil
 	})
@@ -214,12 +209,11 @@ func (s *Store) checkCursor(txn *badger.Txn, no topicNo, topic types.TopicID, c 
 	case c.Number > end:
 		return fmt.Errorf("%w: it is behind event %d of %d", types.ErrInvalidCursor, c.Number, end)
 	case c.Number > 0:
-		log := records{txn: txn, no: no}
-		entry, err := log.find(c.Number)
+		e, err := findRecorded(txn, no, c.Number)
 		if err != nil {
 			return err
 		}
-		at = entry.Cursor
+		at = e.at
 	}
 	if c != at {
 		return fmt.Errorf("%w: the log differs before event %d", types.ErrInvalidCursor, c.Number+1)
@@ -234,25 +228,22 @@ func scanLog(txn *badger.Txn, no topicNo, from, to uint64) ([]types.Entry, error
 	var chunk []types.Entry
 	size := 0
 	for next := from; next <= to && len(chunk) < chunkEvents && size < chunkBytes; log.next() {
-		last, b, err := recordIn(log, no, next)
+		r, err := recordIn(log, no, next)
 		if err != nil {
 			return nil, err
 		}
-		entries, err := decodeRecord(last, b)
-		if err != nil {
-			return nil, err
+		if r.last > to { // one commit wrote it, and to is the end of one
+			return nil, corrupt("topic %d has a log of %d events, and a record of event %d", no, to, r.last)
 		}
-		if first := entries[0].Cursor.Number; first > next {
-			return nil, corrupt("topic %d has no event %d", no, next)
-		} else if first < next {
-			entries = entries[next-first:]
+		for i := next - r.first(); next <= r.last; i++ {
+			entry, err := r.entry(int(i))
+			if err != nil {
+				return nil, err
+			}
+			chunk = append(chunk, entry)
+			size += len(entry.Body) + len(entry.Witness)
+			next++
 		}
-		if last > to {
-			entries = entries[:to-next+1]
-		}
-		chunk = append(chunk, entries...)
-		size += len(b)
-		next += uint64(len(entries))
 	}
 	return chunk, nil
 }

@@ -2,11 +2,12 @@ package badger
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
-	"time"
+	"sync"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/ipfs/go-cid"
+	"github.com/hashicorp/golang-lru/v2"
 
 	"github.com/cairn-p2p/cairn/types"
 )
@@ -21,67 +22,92 @@ const (
 	recordRun = 1
 )
 
-// Bounds on a run: on its bodies, all of which are read for any of them, and on how
-// far apart its times are, which is how far before a time range a record may begin
-// that has events in it.
-const (
-	maxRunBytes = 64 << 10
-	maxRunTime  = int64(time.Minute)
-)
+// maxRunBytes bounds the bodies of a run, all of which are read for any of them.
+const maxRunBytes = 16 << 10
 
-const cursorHashSize = len(types.Cursor{}.Hash)
+// run is what goes into one record: one event, or a whole subtree of neighbours in a
+// batch with their multiproof.
+type run struct {
+	events []*types.Event
+	proof  []byte // nil: one event
+}
 
-// cutRun returns the events at the front that go into one record, and their
-// multiproof: nil for one that has a record of its own.
-func cutRun(events []*types.Event) (run []*types.Event, proof []byte) {
-	proof, n := types.NewMultiproof(events)
+// cutRuns cuts events into runs.
+func cutRuns(events []*types.Event) []run {
+	var runs []run
+	for len(events) > 0 {
+		r := run{events: events[:1]}
+		if n := subtree(events); n > 1 {
+			if proof, ok := types.EncodeMultiproof(events[:n]); ok {
+				r = run{events[:n], proof}
+			}
+		}
+		runs = append(runs, r)
+		events = events[len(r.events):]
+	}
+	return runs
+}
+
+// subtree returns how many events at the front may share a record, going by what the
+// first one says of its batch.
+func subtree(events []*types.Event) int {
+	part, ok := types.PartOfBatch(events[0].Witness)
+	n := part.SubtreeSize()
+	if !ok || n > len(events) {
+		return 0
+	}
 	size := 0
 	for _, e := range events[:n] {
 		size += len(e.Bytes())
 	}
-	if n == 0 || size > maxRunBytes {
-		return events[:1], nil
+	if size > maxRunBytes {
+		return 0
 	}
-	if earliest, latest := times(events[:n]); latest-earliest > maxRunTime {
-		return events[:1], nil
-	}
-	return events[:n], proof
+	return n
 }
 
-// times returns the least and greatest time of events.
-func times(events []*types.Event) (earliest, latest int64) {
-	earliest, latest = events[0].Time, events[0].Time
-	for _, e := range events[1:] {
-		earliest, latest = min(earliest, e.Time), max(latest, e.Time)
+// encode returns the record; at are the positions behind the events.
+func (r run) encode(at []types.Cursor) []byte {
+	size := 1 + binary.MaxVarintLen32 + len(r.proof)
+	for _, e := range r.events {
+		size += len(at[0].Hash) + binary.MaxVarintLen32 + len(e.Bytes())
 	}
-	return earliest, latest
-}
-
-// encodeRecord is the record of a run; at are the positions behind its events.
-func encodeRecord(run []*types.Event, proof []byte, at []types.Cursor) []byte {
-	size := 1 + binary.MaxVarintLen32 + len(proof)
-	for _, e := range run {
-		size += cursorHashSize + binary.MaxVarintLen32 + e.Size()
+	tail := r.proof
+	if tail == nil {
+		tail = r.events[0].Witness
+		size += len(tail)
 	}
 	b := make([]byte, 0, size)
-	if proof == nil {
+	if r.proof == nil {
 		b = append(b, recordPlain)
 	} else {
-		b = binary.AppendUvarint(append(b, recordRun), uint64(len(run)))
+		b = binary.AppendUvarint(append(b, recordRun), uint64(len(r.events)))
 	}
-	for i, e := range run {
+	for i, e := range r.events {
 		b = append(b, at[i].Hash[:]...)
 		b = binary.AppendUvarint(b, uint64(len(e.Bytes())))
 		b = append(b, e.Bytes()...)
 	}
-	if proof == nil {
-		return append(b, run[0].Witness...)
-	}
-	return append(b, proof...)
+	return append(b, tail...)
 }
 
-// decodeRecord reads the record whose last event is number last. The entries keep b.
-func decodeRecord(last uint64, b []byte) ([]types.Entry, error) {
+// record is a record that was read. It is safe for concurrent use.
+type record struct {
+	last   uint64 // number of its last event
+	events []recorded
+	plain  []byte // the witness of a single event
+	proof  []byte // of neighbours
+	// open returns proof, opened when a witness is first asked for.
+	open func() (*types.Multiproof, error)
+}
+
+type recorded struct {
+	at   types.Cursor
+	body []byte // a part of the record's value
+}
+
+// decodeRecord reads the record whose last event is number last. It keeps b.
+func decodeRecord(last uint64, b []byte) (*record, error) {
 	if len(b) == 0 {
 		return nil, corrupt("log record %d is empty", last)
 	}
@@ -97,128 +123,149 @@ func decodeRecord(last uint64, b []byte) ([]types.Entry, error) {
 	default:
 		return nil, corrupt("log record %d of kind %d", last, b[0])
 	}
-	entries := make([]types.Entry, count)
-	for i := range entries {
-		number := last - count + 1 + uint64(i)
-		if len(rest) < cursorHashSize {
-			return nil, corrupt("log record %d: %d bytes for event %d", last, len(rest), number)
+	r := &record{last: last, events: make([]recorded, count)}
+	for i := range r.events {
+		e := &r.events[i]
+		e.at.Number = r.first() + uint64(i)
+		if len(rest) < len(e.at.Hash) {
+			return nil, corrupt("log record %d: %d bytes for event %d", last, len(rest), e.at.Number)
 		}
-		at := types.Cursor{Number: number, Hash: [cursorHashSize]byte(rest)}
-		size, k := binary.Uvarint(rest[cursorHashSize:])
-		rest = rest[cursorHashSize+max(k, 0):]
-		if k <= 0 || size > uint64(len(rest)) {
-			return nil, corrupt("log record %d: event %d of %d bytes in %d", last, number, size, len(rest))
+		rest = rest[copy(e.at.Hash[:], rest):]
+		size, k := binary.Uvarint(rest)
+		if k <= 0 || size > uint64(len(rest)-k) {
+			return nil, corrupt("log record %d: event %d of %d bytes in %d", last, e.at.Number, size, len(rest))
 		}
-		entries[i] = types.Entry{Cursor: at, Body: rest[:size:size]}
-		rest = rest[size:]
+		rest = rest[k:]
+		e.body, rest = rest[:size:size], rest[size:]
 	}
 	if b[0] == recordPlain {
-		entries[0].Witness = rest
-		return entries, nil
+		r.plain = rest
+		return r, nil
 	}
-	cids := make([]cid.Cid, count)
-	for i, e := range entries {
-		cids[i] = e.CID()
-	}
-	witnesses, err := types.OpenMultiproof(rest, cids)
-	if err != nil {
-		return nil, corrupt("log record %d: %v", last, err)
-	}
-	for i, w := range witnesses {
-		entries[i].Witness = w
-	}
-	return entries, nil
+	r.proof = rest
+	r.open = sync.OnceValues(func() (*types.Multiproof, error) {
+		digests := make([]types.Hash, len(r.events))
+		for i, e := range r.events {
+			digests[i] = sha256.Sum256(e.body)
+		}
+		return types.OpenMultiproof(r.proof, digests)
+	})
+	return r, nil
 }
 
-// records reads a topic's log records by event. It keeps the last one, for the
-// neighbours that are asked for next.
-type records struct {
-	txn  *badger.Txn
-	no   topicNo
-	kept []types.Entry
-}
+// first is the number of the first event.
+func (r *record) first() uint64 { return r.last - uint64(len(r.events)) + 1 }
 
-// at returns the entry of an event that must be there.
-func (r *records) at(s spot) (types.Entry, error) {
-	if e, ok := r.among(s.number); ok {
+// has reports whether an event lies in the record.
+func (r *record) has(number uint64) bool { return number >= r.first() && number <= r.last }
+
+// entry returns event i with its witness. It shares no memory with its neighbours,
+// which it would keep.
+func (r *record) entry(i int) (types.Entry, error) {
+	e := types.Entry{Cursor: r.events[i].at, Body: r.events[i].body, Witness: r.plain}
+	if r.proof == nil {
 		return e, nil
 	}
-	last := s.number + s.ahead
-	b, err := get(r.txn, logKey(r.no, last))
+	proof, err := r.open()
 	if err != nil {
-		return types.Entry{}, err
+		return e, corrupt("log record %d: %v", r.last, err)
 	}
-	if b == nil {
-		return types.Entry{}, corrupt("topic %d has no event %d", r.no, s.number)
-	}
-	return r.keep(s.number, last, b)
-}
-
-// find is at for an event whose record is not known: it is the first from there on.
-func (r *records) find(number uint64) (types.Entry, error) {
-	if e, ok := r.among(number); ok {
-		return e, nil
-	}
-	log := newScan(r.txn, topicKey(kindLog, r.no, 0), logKey(r.no, number), false)
-	defer log.close()
-	last, b, err := recordIn(log, r.no, number)
-	if err != nil {
-		return types.Entry{}, err
-	}
-	return r.keep(number, last, b)
-}
-
-func (r *records) among(number uint64) (types.Entry, bool) {
-	if len(r.kept) == 0 || number < r.kept[0].Cursor.Number || number > r.kept[len(r.kept)-1].Cursor.Number {
-		return types.Entry{}, false
-	}
-	return r.kept[number-r.kept[0].Cursor.Number], true
-}
-
-func (r *records) keep(number, last uint64, b []byte) (types.Entry, error) {
-	var err error
-	if r.kept, err = decodeRecord(last, b); err != nil {
-		return types.Entry{}, err
-	}
-	e, ok := r.among(number)
-	if !ok {
-		return types.Entry{}, corrupt("topic %d has no event %d in record %d", r.no, number, last)
-	}
+	e.Body, e.Witness = bytes.Clone(e.Body), proof.Witness(i)
 	return e, nil
 }
 
-// event is at, decoded. The event owns its bytes alone.
-func (r *records) event(s spot) (*types.Event, error) {
-	entry, err := r.at(s)
+// recentRecords bounds the records of neighbours that are kept in memory, each of
+// which takes maxRunBytes and 2 KiB at most. An answer to Ancestors reads a chain event
+// by event, and in canonical order as many publishers' events may take turns.
+const recentRecords = 128
+
+// records reads events from the log, and the record of neighbours once for all that
+// are asked for soon after each other. What a log number stands for never changes.
+type records struct {
+	recent *lru.Cache[recordID, *record]
+}
+
+type recordID struct {
+	no   topicNo
+	last uint64
+}
+
+func newRecords() records {
+	recent, err := lru.New[recordID, *record](recentRecords)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	return records{recent}
+}
+
+// event returns the event at s, which must be there.
+func (r records) event(txn *badger.Txn, no topicNo, s spot) (*types.Event, error) {
+	rec, err := r.read(txn, no, s)
 	if err != nil {
 		return nil, err
 	}
-	entry.Body, entry.Witness = bytes.Clone(entry.Body), bytes.Clone(entry.Witness)
-	return decodeEntry(r.no, entry)
-}
-
-func decodeEntry(no topicNo, entry types.Entry) (*types.Event, error) {
+	if !rec.has(s.number) {
+		return nil, corrupt("topic %d has no event %d in record %d", no, s.number, rec.last)
+	}
+	entry, err := rec.entry(int(s.number - rec.first()))
+	if err != nil {
+		return nil, err
+	}
 	e, err := entry.Event()
 	if err != nil {
-		return nil, corrupt("event %d of topic %d: %v", entry.Cursor.Number, no, err)
+		return nil, corrupt("event %d of topic %d: %v", s.number, no, err)
 	}
 	return e, nil
 }
 
-// recordIn reads the record at which a scan of the log stands, which must have an
-// event, and the number of its last.
-func recordIn(log *scan, no topicNo, number uint64) (last uint64, record []byte, err error) {
+func (r records) read(txn *badger.Txn, no topicNo, s spot) (*record, error) {
+	id := recordID{no, s.number + s.ahead}
+	if rec, ok := r.recent.Get(id); ok {
+		return rec, nil
+	}
+	b, err := get(txn, logKey(no, id.last))
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return nil, corrupt("topic %d has no event %d", no, s.number)
+	}
+	rec, err := decodeRecord(id.last, b)
+	if err == nil && rec.proof != nil {
+		r.recent.Add(id, rec)
+	}
+	return rec, err
+}
+
+// findRecorded returns an event of which no more is known than its number.
+func findRecorded(txn *badger.Txn, no topicNo, number uint64) (recorded, error) {
+	log := newScan(txn, topicKey(kindLog, no, 0), logKey(no, number), false)
+	defer log.close()
+	r, err := recordIn(log, no, number)
+	if err != nil {
+		return recorded{}, err
+	}
+	return r.events[number-r.first()], nil
+}
+
+// recordIn reads the record at which a scan of the log stands: it must have the event
+// from which on was looked.
+func recordIn(log *scan, no topicNo, number uint64) (*record, error) {
 	if !log.valid() {
-		return 0, nil, corrupt("topic %d has no event %d", no, number)
+		return nil, corrupt("topic %d has no event %d", no, number)
 	}
 	key := log.key()
 	if len(key) != len(logKey(no, number)) {
-		return 0, nil, corrupt("log key: %x", key)
+		return nil, corrupt("log key: %x", key)
 	}
-	last = binary.BigEndian.Uint64(key[len(key)-8:])
-	if last-number >= types.MultiproofSize {
-		return 0, nil, corrupt("topic %d has no event %d", no, number)
+	last := binary.BigEndian.Uint64(key[len(key)-8:])
+	b, err := log.value()
+	if err != nil {
+		return nil, err
 	}
-	record, err = log.value()
-	return last, record, err
+	r, err := decodeRecord(last, b)
+	if err == nil && !r.has(number) {
+		err = corrupt("topic %d has no event %d", no, number)
+	}
+	return r, err
 }

@@ -3,7 +3,6 @@ package badger
 import (
 	"crypto/ed25519"
 	"errors"
-	"math"
 	"slices"
 	"testing"
 
@@ -15,7 +14,7 @@ import (
 )
 
 // signedTogether returns a chain of n events in one batch.
-func signedTogether(t *testing.T, topic types.TopicID, n, payload int, time func(i int) int64) []*types.Event {
+func signedTogether(t *testing.T, topic types.TopicID, n, payload int) []*types.Event {
 	t.Helper()
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	var events []*types.Event
@@ -23,7 +22,7 @@ func signedTogether(t *testing.T, topic types.TopicID, n, payload int, time func
 	for i := range n {
 		e, err := types.NewEvent(types.Body{
 			Topic: topic, Publisher: types.PublisherOf(key), Seq: uint64(i + 1), Height: uint64(i + 1),
-			Links: links, Time: time(i), Payload: make([]byte, payload),
+			Links: links, Time: 1, Payload: make([]byte, payload),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -35,76 +34,39 @@ func signedTogether(t *testing.T, topic types.TopicID, n, payload int, time func
 	return events
 }
 
-func atTime(t int64) func(int) int64 { return func(int) int64 { return t } }
-
-// Neighbours of a batch share a record unless they are large or far apart in time.
-func TestCutRun(t *testing.T) {
+// Neighbours of a batch share a record when they are a whole subtree, and not large.
+func TestCutRuns(t *testing.T) {
 	const n = types.MultiproofSize
 	dag := storetest.NewDAG(t, storetest.Rand(t), "topic", 1)
-	far := func(apart int64) func(int) int64 {
-		return func(i int) int64 { return 1e18 - int64(i)*apart/(n-1) }
-	}
+	chain := func(n, payload int) []*types.Event { return signedTogether(t, dag.Topic(), n, payload) }
+	swapped := chain(n, 10)
+	swapped[3], swapped[4] = swapped[4], swapped[3]
+	ones := func(n int) []int { return slices.Repeat([]int{1}, n) }
 	for name, test := range map[string]struct {
 		events []*types.Event
-		want   int
+		want   []int
 	}{
-		"whole":           {signedTogether(t, dag.Topic(), n, 10, atTime(1)), n},
-		"more":            {signedTogether(t, dag.Topic(), 2*n, 10, atTime(1)), n},
-		"few":             {signedTogether(t, dag.Topic(), 3, 10, atTime(1)), 3},
-		"one":             {signedTogether(t, dag.Topic(), 1, 10, atTime(1)), 1},
-		"from the middle": {signedTogether(t, dag.Topic(), 2*n, 10, atTime(1))[1:], 1},
-		"cut":             {signedTogether(t, dag.Topic(), n, 10, atTime(1))[:n-1], 1},
-		"a minute":        {signedTogether(t, dag.Topic(), n, 10, far(maxRunTime)), n},
-		"longer":          {signedTogether(t, dag.Topic(), n, 10, far(maxRunTime+1)), 1},
-		"large":           {signedTogether(t, dag.Topic(), n, maxRunBytes/n, atTime(1)), 1},
+		"whole":           {chain(n, 10), []int{n}},
+		"more":            {chain(2*n, 10), []int{n, n}},
+		"and a few":       {chain(n+3, 10), []int{n, 3}},
+		"and one":         {chain(n+1, 10), []int{n, 1}},
+		"few":             {chain(3, 10), []int{3}},
+		"one":             {chain(1, 10), []int{1}},
+		"two batches":     {slices.Concat(chain(n+2, 10), chain(2, 10)), []int{n, 2, 2}},
+		"from the middle": {chain(2*n, 10)[1:], append(ones(n-1), n)},
+		"cut":             {chain(2*n, 10)[:2*n-1], append([]int{n}, ones(n-1)...)},
+		"swapped":         {swapped, ones(n)},
+		"large":           {chain(n, maxRunBytes/n), ones(n)},
 	} {
-		run, proof := cutRun(test.events)
-		if len(run) != test.want || (proof == nil) != (test.want == 1) {
-			t.Errorf("%s: a run of %d with proof of %d bytes, want %d", name, len(run), len(proof), test.want)
+		var got []int
+		for _, r := range cutRuns(test.events) {
+			got = append(got, len(r.events))
+			if (r.proof == nil) != (len(r.events) == 1) {
+				t.Errorf("%s: a run of %d with a proof of %d bytes", name, len(r.events), len(r.proof))
+			}
 		}
-	}
-}
-
-// A record is found for a time range that begins as far behind its beginning as can be.
-func TestTimeRangeInsideRecord(t *testing.T) {
-	s := openWith(t, &faults{}, Options{})
-	dag := join(t, s, 1)[0]
-	const first, step = int64(1e18), maxRunTime / (types.MultiproofSize - 1)
-	events := signedTogether(t, dag.Topic(), types.MultiproofSize, 10, func(i int) int64 { return first + int64(i)*step })
-	last := events[len(events)-1]
-	if err := s.Commit(&types.Batch{
-		Topic: dag.Topic(), First: 1, Events: events, AddHeads: []types.Head{{CID: last.CID, Height: last.Height}},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	for _, since := range []int64{math.MinInt64, -1, 0, 1} {
-		n := 0
-		for _, err := range s.Query(dag.Topic(), types.Query{Since: since, Until: first + maxRunTime + 1}) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			n++
-		}
-		if n != len(events) {
-			t.Errorf("since %d: %d events, want %d", since, n, len(events))
-		}
-	}
-	for i, e := range events {
-		for _, q := range []types.Query{{Since: e.Time}, {Since: e.Time, Until: e.Time + 1}} {
-			var got []uint64
-			for e, err := range s.Query(dag.Topic(), q) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				got = append(got, e.Seq)
-			}
-			want := len(events) - i
-			if q.Until != 0 {
-				want = 1
-			}
-			if len(got) != want || got[0] != e.Seq {
-				t.Errorf("since %d until %d: events %v, want %d from %d on", q.Since, q.Until, got, want, e.Seq)
-			}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: runs of %v, want %v", name, got, test.want)
 		}
 	}
 }
@@ -112,11 +74,11 @@ func TestTimeRangeInsideRecord(t *testing.T) {
 // Bytes that are no record, or not the one that is looked for, are refused.
 func TestCorruptRecord(t *testing.T) {
 	dag := storetest.NewDAG(t, storetest.Rand(t), "topic", 1)
-	events := signedTogether(t, dag.Topic(), types.MultiproofSize, 10, atTime(1))
-	run, proof := cutRun(events)
-	good := encodeRecord(run, proof, make([]types.Cursor, len(run)))
-	if entries, err := decodeRecord(100, good); err != nil || entries[0].Cursor.Number != 100-types.MultiproofSize+1 {
-		t.Fatalf("first is %d, %v", entries[0].Cursor.Number, err)
+	events := signedTogether(t, dag.Topic(), types.MultiproofSize, 10)
+	good := cutRuns(events)[0].encode(make([]types.Cursor, len(events)))
+	r, err := decodeRecord(100, good)
+	if err != nil || r.first() != 100-types.MultiproofSize+1 {
+		t.Fatalf("first is %d, %v", r.first(), err)
 	}
 	changed := func(at int, to byte) []byte {
 		b := slices.Clone(good)
@@ -126,7 +88,6 @@ func TestCorruptRecord(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"empty":          {},
 		"kind":           changed(0, 2),
-		"kind of one":    changed(0, recordPlain),
 		"no count":       good[:1],
 		"one event":      changed(1, 1),
 		"too many":       changed(1, types.MultiproofSize+1),
@@ -136,13 +97,9 @@ func TestCorruptRecord(t *testing.T) {
 		"cut in a proof": good[:len(good)-1],
 		"longer":         append(slices.Clone(good), 0),
 	} {
-		entries, err := decodeRecord(100, b)
-		if name == "kind of one" && err == nil {
-			// The body is whole; what is behind it is no witness of it.
-			if e, err := entries[0].Event(); err == nil && types.NewVerifier(1).Verify(e) == nil {
-				t.Errorf("%s: an event that proves itself", name)
-			}
-			continue
+		r, err := decodeRecord(100, b)
+		if err == nil {
+			_, err = r.entry(0)
 		}
 		if !errors.Is(err, types.ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
@@ -158,7 +115,7 @@ func TestMissingRecord(t *testing.T) {
 	s := openWith(t, &faults{}, Options{})
 	dag := join(t, s, 1)[0]
 	const n = 3 * types.MultiproofSize
-	events := signedTogether(t, dag.Topic(), n, 10, atTime(1))
+	events := signedTogether(t, dag.Topic(), n, 10)
 	b := &types.Batch{
 		Topic: dag.Topic(), First: 1, Events: events, AddHeads: []types.Head{{CID: events[n-1].CID, Height: n}},
 	}

@@ -26,6 +26,7 @@ type Store struct {
 
 	committer committer
 	heads     headsCache
+	records   records
 	reclaimed atomic.Int64
 
 	// mu is held for reading while the database is used and for writing while
@@ -42,7 +43,7 @@ type Store struct {
 // types.ErrNewerFormat, types.ErrWrongNetwork, types.ErrCorrupt and
 // types.ErrStore; none of them has changed a record.
 func Open(dir string, opts Options) (*Store, error) {
-	s := &Store{dir: dir, opts: opts.withDefaults(), heads: newHeadsCache()}
+	s := &Store{dir: dir, opts: opts.withDefaults(), heads: newHeadsCache(), records: newRecords()}
 	s.log = s.opts.Log
 	s.disk = diskGuard{dir: dir, min: s.opts.MinFree, free: s.opts.Free, now: s.opts.hooks.now}
 	s.committer.idle.L = &s.committer.mu

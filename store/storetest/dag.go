@@ -75,6 +75,35 @@ func (d *DAG) PayloadBatch(n, size int, tags ...string) *types.Batch {
 	})
 }
 
+// Chain returns a batch of n events of the i-th publisher, signed together, each
+// behind the one before and the first behind that publisher's latest event: so the
+// chains of several publishers lie side by side. Times are a millisecond apart.
+func (d *DAG) Chain(i, n int) *types.Batch {
+	b := &types.Batch{Topic: d.Topic(), First: uint64(len(d.Events)) + 1}
+	heads := d.sortedHeads()
+	body := types.Body{Topic: d.Topic(), Publisher: d.Publisher(i), Seq: d.seqs[i]}
+	for _, e := range slices.Backward(d.Events) {
+		if e.Publisher == body.Publisher {
+			body.Links, body.Height = []cid.Cid{e.CID}, e.Height
+			break
+		}
+	}
+	for range n {
+		body.Seq++
+		body.Height++
+		body.Time = 1_700_000_000_000_000_000 + int64(body.Height)*1_000_000
+		e, err := types.NewEvent(body)
+		must(d.t, err)
+		b.Events = append(b.Events, e)
+		heads = slices.DeleteFunc(heads, func(h types.Head) bool { return slices.Contains(body.Links, h.CID) })
+		heads = append(heads, types.Head{CID: e.CID, Height: e.Height})
+		body.Links = []cid.Cid{e.CID}
+	}
+	types.SignEvents(d.keys[i], b.Events)
+	d.setHeads(b, heads)
+	return b
+}
+
 // batch makes n events that fill completes.
 func (d *DAG) batch(n int, fill func(i int, b *types.Body)) *types.Batch {
 	b := &types.Batch{Topic: d.Topic(), First: uint64(len(d.Events)) + 1}

@@ -73,6 +73,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		"TinyEvents":       testTinyEvents,
 		"ForkedSeq":        testForkedSeq,
 		"BatchWitness":     testBatchWitness,
+		"Chains":           testChains,
 		"Heights":          testHeights,
 		"HeightsOf":        testHeightsOf,
 		"Get":              testGet,
