@@ -25,7 +25,7 @@ type Multiproof struct {
 // SubtreeSize returns how many events there are in the subtree that begins with the
 // event of a place: 0 where none begins.
 func (p BatchPart) SubtreeSize() int {
-	if p.Index%MultiproofSize != 0 {
+	if p.Index%MultiproofSize != 0 || p.Index >= p.N {
 		return 0
 	}
 	return int(min(MultiproofSize, p.N-p.Index))

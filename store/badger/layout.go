@@ -25,7 +25,7 @@
 //	'i' T time height digest   log number, and ahead: time order
 //	'a' T len tag height digest  log number, and ahead: a tag's events in canonical order
 //
-// Ahead is how far behind an event's log number the one of its record is. It is left
+// Ahead is the log number of an event's record less the event's own. It is left
 // out where it is 0, as in all of format 1, which had a record for each event.
 //
 // The kind stands before the topic so that what a start needs of every topic,

@@ -175,7 +175,7 @@ func (r *record) entry(i int) (types.Entry, error) {
 }
 
 // recentRecords bounds the records of neighbours that are kept in memory, each of
-// which takes maxRunBytes and 2 KiB at most. An answer to Ancestors reads a chain event
+// which takes 21 KiB at most. An answer to Ancestors reads a chain event
 // by event, and in canonical order as many publishers' events may take turns.
 const recentRecords = 128
 

@@ -41,6 +41,11 @@ func TestCutRuns(t *testing.T) {
 	chain := func(n, payload int) []*types.Event { return signedTogether(t, dag.Topic(), n, payload) }
 	swapped := chain(n, 10)
 	swapped[3], swapped[4] = swapped[4], swapped[3]
+	size := 0 // of the bodies without payload, whose length takes three bytes
+	for _, e := range chain(n, 256) {
+		size += len(e.Bytes()) - 256
+	}
+	largest := (maxRunBytes - size) / n
 	ones := func(n int) []int { return slices.Repeat([]int{1}, n) }
 	for name, test := range map[string]struct {
 		events []*types.Event
@@ -56,7 +61,8 @@ func TestCutRuns(t *testing.T) {
 		"from the middle": {chain(2*n, 10)[1:], append(ones(n-1), n)},
 		"cut":             {chain(2*n, 10)[:2*n-1], append([]int{n}, ones(n-1)...)},
 		"swapped":         {swapped, ones(n)},
-		"large":           {chain(n, maxRunBytes/n), ones(n)},
+		"large":           {chain(n, largest), []int{n}},
+		"too large":       {chain(n, largest+1), ones(n)},
 	} {
 		var got []int
 		for _, r := range cutRuns(test.events) {

@@ -93,6 +93,7 @@ func (s *Store) openEngine(first bool) error {
 		return errors.Join(err, eng.close())
 	}
 	s.eng, s.cause, s.id = eng, nil, id
+	s.records.recent.Purge() // whatever was lost meanwhile
 	return nil
 }
 

@@ -127,14 +127,17 @@ func testChains(d *disk) {
 	}
 	d.crash()
 	d.check(dag)
-	verifier := types.NewVerifier(1024)
+	middle := dag.Events[30]
 	for _, q := range []types.Query{
-		{}, {Reverse: true}, {Reverse: true, Limit: 100}, {Since: dag.Events[30].Time}, {Since: dag.Events[30].Time, Until: dag.Events[31].Time},
+		{},
+		{Reverse: true},
+		{Reverse: true, Limit: 100},
+		{After: middle.CID, Limit: 7},
+		{Since: middle.Time},
+		{Since: middle.Time, Until: middle.Time + 1},
+		{Since: middle.Time - 10_000_000, Until: middle.Time, Reverse: true, Publisher: &middle.Publisher},
 	} {
-		for e, err := range d.store.Query(dag.Topic(), q) {
-			must(d, err)
-			must(d, verifier.Verify(e))
-		}
+		checkQuery(d, d.store, dag.Topic(), dag.Events, q)
 	}
 	for i, e := range dag.Events {
 		cids, err := d.store.At(dag.Topic(), []uint64{uint64(i) + 1})
