@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -155,11 +156,12 @@ func (d *Discovery) Run(ctx context.Context) error {
 	if !d.awaitPeer(ctx, sub.Out()) {
 		return nil
 	}
+	table := d.table() // what the provider knows or comes to know
 	p, err := d.newProvider()
 	if err != nil {
 		return fmt.Errorf("make provider: %w", err)
 	}
-	return errors.Join(d.provide(ctx, p, sub.Out()), p.Close())
+	return errors.Join(d.provide(ctx, p, sub.Out(), table), p.Close())
 }
 
 // awaitPeer waits until a peer of the DHT is connected. It reports false when
@@ -249,9 +251,17 @@ func (d *Discovery) newProvider() (*provider.SweepingProvider, error) {
 	)
 }
 
+// table returns the peers with which lookups begin, sorted.
+func (d *Discovery) table() []peer.ID {
+	peers := d.dht.RoutingTable().ListPeers()
+	slices.Sort(peers)
+	return peers
+}
+
 // provide hands changes to the provider, and provides again when nodes of the
-// DHT came or went.
-func (d *Discovery) provide(ctx context.Context, p *provider.SweepingProvider, events <-chan any) error {
+// DHT came or went, which it takes from events and from how the routing table
+// differs from the one before.
+func (d *Discovery) provide(ctx context.Context, p *provider.SweepingProvider, events <-chan any, before []peer.ID) error {
 	wait := min(firstRefresh, d.cfg.Refresh)
 	refresh := time.NewTimer(wait)
 	defer refresh.Stop()
@@ -274,6 +284,11 @@ func (d *Discovery) provide(ctx context.Context, p *provider.SweepingProvider, e
 				err = p.StartProviding(true, start...)
 			}
 		case <-refresh.C:
+			// A server that came enters the table some time after its event.
+			if now := d.table(); !slices.Equal(now, before) {
+				again.restart(d.keys)
+				before = now
+			}
 			err = p.StartProviding(true, again.next(d.keys)...)
 			wait = min(2*wait, d.cfg.Refresh)
 			refresh.Reset(wait)
