@@ -15,7 +15,9 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/multiformats/go-multiaddr"
@@ -25,7 +27,7 @@ import (
 	"github.com/cairn-p2p/cairn/types"
 )
 
-const network = "test"
+const networkName = "test"
 
 func topicN(i int) types.TopicID { return types.SumCID(fmt.Append(nil, "topic ", i)) }
 
@@ -45,12 +47,23 @@ type node struct {
 // open starts a node on loopback.
 func open(t testing.TB, cfg discovery.Config) *node {
 	t.Helper()
+	return openOn(t, loopback(t), cfg)
+}
+
+func loopback(t testing.TB) host.Host {
+	t.Helper()
 	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()),
 		libp2p.Security(noise.ID, noise.New), libp2p.DisableRelay(), libp2p.DisableMetrics())
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Host, cfg.Network = h, network
+	return h
+}
+
+// openOn starts a node on a host, which it closes in the end.
+func openOn(t testing.TB, h host.Host, cfg discovery.Config) *node {
+	t.Helper()
+	cfg.Host, cfg.Network = h, networkName
 	d, err := discovery.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +142,7 @@ func TestNodesFindEachOtherThroughAThird(t *testing.T) {
 			connect(a, third)
 			connect(b, third)
 			third.awaitRecord(discovery.TopicKey(topic), a)
-			third.awaitRecord(discovery.ArchiveKey(network), a)
+			third.awaitRecord(discovery.ArchiveKey(networkName), a)
 
 			found, err := b.Providers(t.Context(), topic)
 			if err != nil || len(found) != 1 || found[0].ID != a.host.ID() || !slices.ContainsFunc(found[0].Addrs, a.host.Addrs()[0].Equal) {
@@ -218,12 +231,20 @@ func TestRecordsMoveWhenHoldersGo(t *testing.T) {
 	second.awaitRecord(discovery.TopicKey(topic), a)
 }
 
-// What was taken back is not provided any more. Refreshes are so many that one
-// comes between the event of a server's coming and its place in the table.
+// slowHost opens streams late.
+type slowHost struct{ host.Host }
+
+func (h slowHost) NewStream(ctx context.Context, to peer.ID, protocols ...protocol.ID) (network.Stream, error) {
+	time.Sleep(20 * time.Millisecond)
+	return h.Host.NewStream(ctx, to, protocols...)
+}
+
+// What was taken back is not provided any more. Refreshes come between the event
+// of a server's coming and its place in the table, for which it is asked first.
 func TestUnprovide(t *testing.T) {
 	tuning := discovery.Tuning{Refresh: time.Millisecond}
 	first, second := open(t, discovery.Config{}), open(t, discovery.Config{})
-	a := open(t, discovery.Config{Mode: discovery.Client, Tuning: tuning})
+	a := openOn(t, slowHost{loopback(t)}, discovery.Config{Mode: discovery.Client, Tuning: tuning})
 	kept, dropped := topicN(1), topicN(2)
 	a.Provide(kept)
 	a.Provide(dropped)
@@ -339,10 +360,10 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	defer h.Close() //nolint:errcheck // nothing was opened on it
 	for name, cfg := range map[string]discovery.Config{
-		"no host":           {Network: network},
+		"no host":           {Network: networkName},
 		"no network":        {Host: h},
-		"an unknown mode":   {Host: h, Network: network, Mode: 7},
-		"a negative tuning": {Host: h, Network: network, Tuning: discovery.Tuning{BucketSize: -1}},
+		"an unknown mode":   {Host: h, Network: networkName, Mode: 7},
+		"a negative tuning": {Host: h, Network: networkName, Tuning: discovery.Tuning{BucketSize: -1}},
 	} {
 		if _, err := discovery.Open(t.Context(), cfg); !errors.Is(err, types.ErrInvalidArgument) {
 			t.Errorf("%s: %v", name, err)
